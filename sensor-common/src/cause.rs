@@ -1,0 +1,64 @@
+//! Why the kernel side counted or dropped something: the slots of the per-CPU counter array `COUNTERS`.
+
+/// One slot of the counter array. The daemon exports each by [`Counter::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Counter {
+    /// Socket operations of a target that moved bytes.
+    Operations = 0,
+    /// Records written to the ring buffer.
+    Records = 1,
+    /// The ring buffer had no room for the first bytes of a request.
+    RingFullRequest = 2,
+    /// The ring buffer had no room for the first bytes of a response.
+    RingFullResponse = 3,
+    /// The ring buffer had no room for another record: a continuation of a head, a close, a process event.
+    RingFullOther = 4,
+    /// The map of connections was full, so a connection could not be followed.
+    ConnectionsFull = 5,
+    /// User memory could not be read (paged out, or unmapped by another thread meanwhile).
+    UserMemory = 6,
+    /// Bytes moved by a call whose buffers are not in user memory (`sendfile`, `splice`, `io_uring`) or not
+    /// known (several messages in one `sendmmsg`): counted by length only.
+    LengthOnly = 7,
+    /// A vector of buffers was longer than the programs follow, and the head lay beyond.
+    VectorTooLong = 8,
+    /// Kernel memory at an offset that the BTF named could not be read.
+    KernelMemory = 9,
+}
+
+impl Counter {
+    /// All slots, in order.
+    pub const ALL: [Self; Self::LEN as usize] = [
+        Self::Operations,
+        Self::Records,
+        Self::RingFullRequest,
+        Self::RingFullResponse,
+        Self::RingFullOther,
+        Self::ConnectionsFull,
+        Self::UserMemory,
+        Self::LengthOnly,
+        Self::VectorTooLong,
+        Self::KernelMemory,
+    ];
+
+    /// How many slots there are.
+    pub const LEN: u32 = 10;
+
+    /// The slot's name in metrics, in `snake_case`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operations => "operations",
+            Self::Records => "records",
+            Self::RingFullRequest => "ring_full_request",
+            Self::RingFullResponse => "ring_full_response",
+            Self::RingFullOther => "ring_full_other",
+            Self::ConnectionsFull => "connections_full",
+            Self::UserMemory => "user_memory",
+            Self::LengthOnly => "length_only",
+            Self::VectorTooLong => "vector_too_long",
+            Self::KernelMemory => "kernel_memory",
+        }
+    }
+}

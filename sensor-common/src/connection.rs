@@ -1,0 +1,54 @@
+//! The kernel's state of one followed connection: the value of the map `CONNECTIONS`, keyed by the address of
+//! its `struct sock`.
+//!
+//! An entry is made by the first operation that begins like an HTTP message and is dropped when the kernel
+//! destroys the socket, so a reused address is never a stale connection.
+
+/// One direction of a byte stream, as far as the sensor has seen it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stream {
+    /// Bytes moved since the connection was first seen.
+    pub bytes: u64,
+    /// When the last operation that moved bytes took place, in nanoseconds of `CLOCK_MONOTONIC`; 0 when none has.
+    pub last_ns: u64,
+    /// The last eight bytes of the last operation, the newest in the highest byte, when the
+    /// operation's buffer could be read and held eight or more; else 0.
+    pub tail: u64,
+}
+
+/// The direction of an operation, as the local process sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Direction {
+    /// Bytes came in.
+    Receive = 0,
+    /// Bytes went out.
+    Send = 1,
+}
+
+/// The value of `CONNECTIONS`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Connection {
+    /// Unique while the programs are loaded: the processor in the high 16 bits, a count in the low 48.
+    pub id: u64,
+    /// The stream in, including every operation so far.
+    pub received: Stream,
+    /// The stream out, including every operation so far.
+    pub sent: Stream,
+    /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete.
+    pub head_left: [u32; 2],
+    /// [`DIRTY`] when bytes moved since the last record or a request waits for its response.
+    pub flags: u32,
+    /// Explicit padding.
+    pub padding: u32,
+}
+
+/// In [`Connection::flags`]: the daemon does not yet know all that happened.
+pub const DIRTY: u32 = 1;
+/// In [`Connection::flags`]: the last message began with a response that was received, so this side is the client.
+pub const CLIENT: u32 = 2;
+
+const _: () = assert!(size_of::<Stream>() == 24);
+const _: () = assert!(size_of::<Connection>() == 72);

@@ -1,0 +1,10 @@
+//! What the eBPF programs and the daemon share: the records of the ring buffer, the values of the maps,
+//! and the causes for which the kernel side can lose something.
+//!
+//! The crate does no I/O, allocates nothing and depends on nothing.
+#![no_std]
+
+pub mod cause;
+pub mod connection;
+pub mod offsets;
+pub mod record;

@@ -1,0 +1,48 @@
+//! Offsets of kernel structure members, read from the running kernel's BTF by the daemon and handed to the
+//! programs as a global before they are loaded (Rust's eBPF has no field relocations).
+
+/// Byte offsets within the named kernel structures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Offsets {
+    /// `sock_common.skc_family`
+    pub skc_family: u32,
+    /// `sock_common.skc_daddr`
+    pub skc_daddr: u32,
+    /// `sock_common.skc_rcv_saddr`
+    pub skc_rcv_saddr: u32,
+    /// `sock_common.skc_dport`
+    pub skc_dport: u32,
+    /// `sock_common.skc_num`
+    pub skc_num: u32,
+    /// `sock_common.skc_v6_daddr`
+    pub skc_v6_daddr: u32,
+    /// `sock_common.skc_v6_rcv_saddr`
+    pub skc_v6_rcv_saddr: u32,
+    /// `sock_common.skc_cookie`
+    pub skc_cookie: u32,
+    /// `sock_common.skc_net` (a `possible_net_t`, whose first member is the pointer)
+    pub skc_net: u32,
+    /// `net.ns.inum`
+    pub net_ns_inum: u32,
+    /// `sock.sk_protocol`
+    pub sk_protocol: u32,
+    /// `sock.sk_socket`
+    pub sk_socket: u32,
+    /// `socket.file`
+    pub socket_file: u32,
+    /// `task_struct.group_leader`
+    pub task_group_leader: u32,
+    /// `task_struct.comm`
+    pub task_comm: u32,
+    /// `task_struct.tgid`
+    pub task_tgid: u32,
+    /// `task_struct.pid`
+    pub task_pid: u32,
+    /// `task_struct.mm`
+    pub task_mm: u32,
+    /// `mm_struct.arg_start`
+    pub mm_arg_start: u32,
+    /// `mm_struct.arg_end`
+    pub mm_arg_end: u32,
+}

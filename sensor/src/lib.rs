@@ -1,0 +1,12 @@
+//! The daemon of the Lionpay node sensor.
+//!
+//! The way of the data, one direction, no way back:
+//! [`capture`] → [`protocol`] → [`identity`] → [`metric`] and [`trace`].
+
+pub mod capture;
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod metric;
+pub mod protocol;
+pub mod trace;

@@ -1,0 +1,76 @@
+//! One request and its response.
+
+use super::{Connection, Endpoints, Task};
+
+/// Which side of the exchange the local process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// It received the request.
+    Server,
+    /// It sent the request.
+    Client,
+}
+
+/// The timing and size of one message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Message {
+    /// When its first byte was received or sent.
+    pub first_ns: u64,
+    /// When its last byte was received or sent, as far as it came.
+    pub last_ns: u64,
+    /// Bytes of start line and header section, with the empty line; `None` where the head was cut.
+    pub head_bytes: Option<u64>,
+    /// Bytes of the body as transferred (for a chunked body with its framing), as far as it came; `None` where the
+    /// head was cut.
+    pub body_bytes: Option<u64>,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum End {
+    /// Both messages came to their end.
+    Complete,
+    /// The connection was given to another protocol (101, or 2xx to CONNECT); nothing after that is read.
+    Upgraded,
+    /// The connection ended before the response's first byte.
+    NoResponse,
+    /// The connection ended in the middle of the response.
+    ResponseCut,
+}
+
+/// One request and its response, as one side saw them.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// On which connection.
+    pub connection: Connection,
+    /// Which side the local process is.
+    pub role: Role,
+    /// Both ends.
+    pub endpoints: Endpoints,
+    /// The thread that received the request (server) or sent it (client).
+    pub task: Task,
+    /// `network.protocol.version`: "1.0" or "1.1".
+    pub version: &'static str,
+    /// The request method as sent.
+    pub method: String,
+    /// The request target's path without query and fragment; `*` for `OPTIONS *`, empty for CONNECT. `None`
+    /// where the captured bytes ended within it.
+    pub path: Option<String>,
+    /// The query without the question mark.
+    pub query: Option<String>,
+    /// The request's `Host`, or the authority of an absolute or CONNECT target.
+    pub host: Option<String>,
+    /// Request header fields kept for spans: lower-case name and value.
+    pub request_headers: Vec<(&'static str, String)>,
+    /// The final response's status; `None` exactly when [`End::NoResponse`].
+    pub status: Option<u16>,
+    /// The request.
+    pub request: Message,
+    /// The response; `None` exactly when [`End::NoResponse`].
+    pub response: Option<Message>,
+    /// How it ended.
+    pub end: End,
+    /// When the end was known to have happened without a response ([`End::NoResponse`]: when the connection
+    /// closed), else the response's last byte.
+    pub end_ns: u64,
+}

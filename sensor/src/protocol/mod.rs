@@ -1,0 +1,10 @@
+//! From bytes and timestamps to exchanges.
+//!
+//! Pure: no kernel, no clock, no I/O. What goes in is an [`Event`], what comes out is an [`Exchange`], so every
+//! parser can be tested and fuzzed alone. Times are nanoseconds of `CLOCK_MONOTONIC`.
+
+mod event;
+mod exchange;
+
+pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, Stream, Task};
+pub use exchange::{End, Exchange, Message, Role};
