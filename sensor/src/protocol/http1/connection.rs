@@ -59,8 +59,8 @@ pub(in crate::protocol) struct Http1 {
     pub(super) is_lost: bool,
     /// The connection belongs to another protocol.
     pub(super) is_upgraded: bool,
-    /// The event being handled shows response bytes that no event told before.
-    pub(super) response_moved: bool,
+    /// The event being handled shows bytes of a response that is not known.
+    pub(super) is_response_missed: bool,
     /// The event being handled is the first bytes of an operation in the requests' direction.
     pub(super) is_request_event: bool,
     /// When a response last came for which no request was known.
@@ -87,7 +87,7 @@ impl Http1 {
             is_pipelined: false,
             is_lost: false,
             is_upgraded: false,
-            response_moved: false,
+            is_response_missed: false,
             is_request_event: false,
             orphan_ns: None,
             held: Held::default(),
@@ -141,13 +141,14 @@ impl Http1 {
 
     /// Lets the streams come to where the kernel says they are.
     pub(super) fn advance(&mut self, received: Stream, sent: Stream, context: &mut Context<'_>) {
+        self.is_response_missed = false;
         // Responses first: what they end must not look like overtaken by the next request.
         let first = if self.role == Some(Role::Client) { Direction::Receive } else { Direction::Send };
         for way in [first, first.opposite()] {
             let stream = if way == Direction::Receive { received } else { sent };
             let left = stream.bytes.saturating_sub(self.lane(way).position);
-            if Some(way) != self.request_way() {
-                self.response_moved = left > 0;
+            if Some(way) != self.request_way() && matches!(self.lane(way).state, State::Unknown) {
+                self.is_response_missed = left > 0;
             }
             self.pass(way, left, stream.last_ns, context);
             let lane = self.lane(way);

@@ -38,7 +38,7 @@ fn check(expected: &Expected, exchange: &Exchange) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_exchange_is_told_exactly(role in roles(), is_pipelined: bool, entropy in entropy()) {
