@@ -8,6 +8,7 @@ mod event;
 mod exchange;
 mod http1;
 mod loss;
+pub mod route;
 mod table;
 mod tracker;
 
