@@ -23,6 +23,15 @@ pub fn request_method(method: &str) -> &'static str {
     KNOWN_METHODS.iter().find(|known| **known == method).copied().unwrap_or(OTHER_METHOD)
 }
 
+/// The word for a role.
+#[must_use]
+pub const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Server => "server",
+        Role::Client => "client",
+    }
+}
+
 /// `error.type` of a failed exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorType {

@@ -9,6 +9,7 @@ use super::process::{Usage, UsageError};
 use super::{Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
+use crate::semantic;
 
 /// All metrics.
 pub struct Registry {
@@ -62,8 +63,8 @@ impl Registry {
     /// # Errors
     /// When `/proc/self` can't be read; everything else is up to date then all the same.
     pub fn refresh(&mut self) -> Result<(), UsageError> {
-        for (role, count) in ["server", "client"].into_iter().zip(self.exchanges) {
-            self.own.set(&family::EXCHANGES, &[role], count as f64);
+        for (role, count) in [Role::Server, Role::Client].into_iter().zip(self.exchanges) {
+            self.own.set(&family::EXCHANGES, &[semantic::role_name(role)], count as f64);
         }
         for group in [&self.server, &self.client] {
             for known in group.families() {
