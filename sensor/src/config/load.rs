@@ -169,6 +169,7 @@ fn explain(error: &YamlError, path: Option<&str>, name: &str) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capture;
     use crate::config::Route;
 
     fn parse(text: &str) -> Result<Config, String> {
@@ -210,6 +211,15 @@ metric: {max_series: 10}
         assert_eq!((config.http.max_routes, config.http.max_connections), (1, 100));
         assert_eq!(config.http.pair_timeout, Duration::from_secs(90));
         assert_eq!(config.metric.max_series, 10);
+    }
+
+    #[test]
+    fn the_words_for_the_routes_are_the_captures_own() {
+        for route in [capture::Route::Fentry, capture::Route::Socket, capture::Route::Syscall] {
+            let config = parse(&format!("capture: {{route: {}}}", route.name())).unwrap();
+            assert_eq!(config.capture.route.forced(), Some(route));
+        }
+        assert_eq!(Route::Auto.forced(), None);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::capture;
+
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
@@ -84,14 +86,14 @@ pub enum Route {
 }
 
 impl Route {
-    /// The word in the configuration.
+    /// The one way that is asked for; `None` leaves the choice to the kernel's abilities.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn forced(self) -> Option<capture::Route> {
         match self {
-            Self::Auto => "auto",
-            Self::Fentry => "fentry",
-            Self::Socket => "socket",
-            Self::Syscall => "syscall",
+            Self::Auto => None,
+            Self::Fentry => Some(capture::Route::Fentry),
+            Self::Socket => Some(capture::Route::Socket),
+            Self::Syscall => Some(capture::Route::Syscall),
         }
     }
 }
