@@ -2,9 +2,9 @@
 //!
 //! `cargo xtask build-ebpf` makes the object; without it the file is empty, so that whoever has no BPF toolchain
 //! can still build and test everything else. An empty object is refused when the sensor starts.
-#![expect(clippy::print_stdout, reason = "cargo reads a build script's standard output")]
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use std::{env, fs, io};
 
 /// Names another object than the one of `cargo xtask build-ebpf`.
@@ -40,8 +40,10 @@ fn leave_placeholder(object: &Path) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     match fs::File::create_new(object) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+        // Older than this run of the script, or cargo would run it once more.
+        Ok(file) => file.set_modified(SystemTime::UNIX_EPOCH),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
