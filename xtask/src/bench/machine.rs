@@ -10,14 +10,16 @@ use crate::command;
 /// One line: date, processor, cores, kernel.
 pub(super) fn description() -> Result<String> {
     let date = command::output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-    let kernel = command::output(Command::new("uname").args(["-s", "-r", "-m"]))?;
+    let release = command::output(Command::new("uname").arg("-r"))?;
+    // What follows the version names who built it, and for what.
+    let kernel = release.split(['-', '+']).next().unwrap_or_default().trim();
     let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| model_name(&text));
     let cores = std::thread::available_parallelism()?;
     Ok(format!(
-        "{}, {}, {cores} cores, {}",
+        "{}, {}, {cores} cores, Linux {kernel} on {}",
         date.trim(),
         processor.as_deref().unwrap_or("unknown processor"),
-        kernel.trim()
+        std::env::consts::ARCH
     ))
 }
 

@@ -12,7 +12,7 @@ mod linker;
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 pub(crate) use self::compiler::Compiler;
 use crate::apt;
@@ -62,9 +62,9 @@ fn set_up_on_debian(compilers: &[Compiler]) -> Result<Toolchain> {
         compiler.clone()
     } else {
         let text = format!("installing {}", debian::COMPILER.join(" "));
-        steps.step(&text, || apt::install(&debian::COMPILER)).context(
-            "hint: where rustup is used, `rustup component add rust-src` is the other way to what the eBPF build needs",
-        )?;
+        steps.step(&text, || apt::install(&debian::COMPILER)).map_err(|error| {
+            anyhow!("{error:#}\nhint: with rustup, `rustup component add rust-src` is another way")
+        })?;
         debian::compiler()?
     };
 

@@ -23,6 +23,7 @@ const LOST: &str = "sensor_lost_total";
 const WARM_UP_SECONDS: u64 = 2;
 
 #[derive(Args)]
+#[group(id = "http")]
 pub(crate) struct Options {
     /// How often each of the three is measured.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
