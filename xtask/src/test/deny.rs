@@ -33,13 +33,13 @@ pub(super) fn run(workspace: &Workspace, suite: &mut Suite) {
         deny.current_dir(&workspace.root).args(arguments);
         deny
     };
-    suite.command(RULES, &mut deny(&["check", "bans", "licenses", "sources"]));
+    suite.check(RULES, &mut deny(&["check", "bans", "licenses", "sources"]));
 
     let mut fetch = Command::new("timeout");
     command::clean(&mut fetch);
     fetch.current_dir(&workspace.root).arg(FETCH_SECONDS).arg(&program).args(["fetch", "db"]);
     match command::output(&mut fetch) {
-        Ok(_) => drop(suite.command(ADVISORIES, &mut deny(&["check", "--disable-fetch", "advisories"]))),
+        Ok(_) => drop(suite.check(ADVISORIES, &mut deny(&["check", "--disable-fetch", "advisories"]))),
         Err(_) => suite.skip(ADVISORIES, "the advisory database cannot be fetched from here"),
     }
 }

@@ -49,16 +49,16 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 }
 
 fn lints(workspace: &Workspace, suite: &mut Suite) {
-    suite.command("rustfmt", workspace.cargo().args(["fmt", "--all", "--check"]));
+    suite.check("rustfmt", workspace.cargo().args(["fmt", "--all", "--check"]));
     let deny_warnings = ["--", "-D", "warnings"];
     let clippy = ["clippy", "--workspace", "--all-targets"];
-    suite.command("clippy", cargo(workspace, &clippy, &[]).args(deny_warnings));
+    suite.check("clippy", cargo(workspace, &clippy, &[]).args(deny_warnings));
     // The programs are read for the host: the compiler that builds them for BPF has no clippy. Their profile
     // aborts on panic, which a crate without the standard library needs.
     let clippy = ["clippy", "--package", "sensor-ebpf", "--all-targets", "--profile", "bpf"];
-    suite.command("clippy, eBPF", workspace.cargo().args(clippy).args(deny_warnings));
+    suite.check("clippy, eBPF", workspace.cargo().args(clippy).args(deny_warnings));
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
-    suite.command("rustdoc", cargo(workspace, &doc, &[]).env("RUSTDOCFLAGS", "-D warnings"));
+    suite.check("rustdoc", cargo(workspace, &doc, &[]).env("RUSTDOCFLAGS", "-D warnings"));
     // The check of generated reference pages belongs here.
 }
 
@@ -74,7 +74,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         suite.skip(END_TO_END, "there is no eBPF object");
         return;
     }
-    let built = suite.command(RELEASE, &mut run::release_build(workspace, None));
+    let built = suite.check(RELEASE, &mut run::release_build(workspace, None));
     if !built {
         suite.skip(END_TO_END, "there is no release build");
         return;
@@ -94,7 +94,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         // One at a time: they measure milliseconds, and each sensor sees the whole host.
         let mut test = workspace.cargo();
         test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
-        suite.command(END_TO_END, test.env("SENSOR_BIN", workspace.sensor()));
+        suite.tests(END_TO_END, test.env("SENSOR_BIN", workspace.sensor()));
     } else {
         suite.skip(END_TO_END, "servers are missing");
     }
