@@ -41,8 +41,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     // Before the sensor is built for a test, so that it is built once, with the programs in it.
     let has_ebpf =
         suite.work("eBPF build", || build_ebpf::build(workspace, &toolchain::ensure()?, false).map(drop));
-    suite
-        .command("unit tests", &mut cargo(workspace, &["test", "--workspace", "--no-fail-fast"], &["tests"]));
+    suite.tests("unit tests", &mut cargo(workspace, &["test", "--workspace", "--no-fail-fast"], &["tests"]));
     deny::run(workspace, &mut suite);
     kernel(workspace, options, has_ebpf, &mut suite);
     suite.finish()
