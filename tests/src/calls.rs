@@ -1,10 +1,11 @@
 //! How many requests of which kind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::metrics::{Metrics, Sample};
 
-/// Counts by "METHOD ROUTE STATUS", the status `-` where no response came.
+/// Counts by "METHOD ROUTE STATUS", such as "GET /items/{id} 200". Where the connection ended too early the error
+/// follows: "GET / - no_response", "GET / 200 response_cut".
 pub type Calls = BTreeMap<String, u64>;
 
 /// Which side of an exchange.
@@ -66,12 +67,25 @@ pub fn counted(metrics: &Metrics, role: Role, port: u16) -> Calls {
     calls
 }
 
+/// The `service_name`s on one side of a server's port, each once.
+#[must_use]
+pub fn services(metrics: &Metrics, role: Role, port: u16) -> BTreeSet<String> {
+    let (name, port) = (role.duration("_count"), port.to_string());
+    let labels = [("server_port", port.as_str())];
+    metrics.select(&name, &labels).map(|sample| sample.label("service_name").to_owned()).collect()
+}
+
 fn call(sample: &Sample) -> String {
     let status = match sample.label("http_response_status_code") {
         "" => "-",
         status => status,
     };
-    format!("{} {} {status}", sample.label("http_request_method"), sample.label("http_route"))
+    let call = format!("{} {} {status}", sample.label("http_request_method"), sample.label("http_route"));
+    match sample.label("error_type") {
+        // A status that says so is an error as well, which the call already names.
+        error if error.is_empty() || error == status => call,
+        error => format!("{call} {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -83,13 +97,15 @@ mod tests {
         let text = "\
 http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",http_response_status_code=\"200\",server_port=\"8080\",service_name=\"a\"} 3
 http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",http_response_status_code=\"200\",server_port=\"8080\",service_name=\"b\"} 4
-http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",error_type=\"x\",server_port=\"8080\"} 1
+http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",error_type=\"no_response\",server_port=\"8080\"} 1
 http_server_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",http_response_status_code=\"200\",server_port=\"8081\"} 5
 http_client_request_duration_seconds_count{http_request_method=\"GET\",http_route=\"/\",http_response_status_code=\"200\",server_port=\"8080\"} 6
 ";
         let metrics = Metrics::parse(text);
         let server = counted(&metrics, Role::Server, 8080);
-        assert_eq!(server, calls(&[("GET / 200", 7), ("GET / -", 1)]));
+        assert_eq!(server, calls(&[("GET / 200", 7), ("GET / - no_response", 1)]));
         assert_eq!(total(&counted(&metrics, Role::Client, 8080)), 6);
+        let names = services(&metrics, Role::Server, 8080);
+        assert_eq!(names, ["", "a", "b"].map(str::to_owned).into());
     }
 }

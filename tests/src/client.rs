@@ -74,7 +74,7 @@ const CALLS: [(&[&str], &str, &str); 10] = [
 
 /// 100 000 bytes.
 const BIG: &str = {
-    const BYTES: [u8; 100_000] = [b'b'; 100_000];
+    static BYTES: [u8; 100_000] = [b'b'; 100_000];
     match std::str::from_utf8(&BYTES) {
         Ok(text) => text,
         Err(_) => "",
@@ -97,7 +97,8 @@ pub fn curl_calls(server: &Server, count: usize) -> Calls {
     calls
 }
 
-/// Runs curl, a process and a connection of its own, and returns the response's status; 0 when there was none.
+/// Runs curl, a process and a connection of its own, and returns the last response's status; 0 when there was none.
+/// Each address after the first needs an `--output /dev/null` of its own.
 ///
 /// # Panics
 /// When curl cannot be run.
@@ -105,7 +106,9 @@ pub fn curl_calls(server: &Server, count: usize) -> Calls {
 #[must_use]
 pub fn curl(arguments: &[&str]) -> u16 {
     let mut command = program("curl");
-    command.args(["--silent", "--noproxy", "*", "--output", "/dev/null", "--write-out", "%{http_code}"]);
+    command.args(["--silent", "--noproxy", "*", "--output", "/dev/null", "--write-out", "%{http_code}\n"]);
     let output = command.args(arguments).output().expect("run curl");
-    String::from_utf8_lossy(&output.stdout).parse().unwrap_or_else(|_| panic!("curl printed {output:?}"))
+    let text = String::from_utf8_lossy(&output.stdout);
+    let status = text.lines().last().and_then(|line| line.parse().ok());
+    status.unwrap_or_else(|| panic!("curl printed {output:?}"))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::calls::{Calls, Role, counted};
+use crate::calls::{Calls, Role, counted, services};
 use crate::link::{Link, free_port};
 use crate::metrics::Metrics;
 use crate::process::Process;
@@ -244,6 +244,19 @@ impl Sensor {
         counted(&self.metrics(), role, port)
     }
 
+    /// The service on one side of a server's port, which must be the same for all exchanges so far.
+    ///
+    /// # Panics
+    /// When there is none within the time limit, or more than one.
+    #[track_caller]
+    #[must_use]
+    pub fn service(&self, role: Role, port: u16) -> String {
+        let some = || Some(services(&self.metrics(), role, port)).filter(|names| !names.is_empty());
+        let names = wait_until("an exchange to be counted", patience(SETTLE), some);
+        assert_eq!(names.len(), 1, "{names:?}");
+        names.into_iter().next().unwrap_or_default()
+    }
+
     /// Requires that exactly these calls are counted on one side of a server's port: not fewer once everything has
     /// been worked off, and not more.
     ///
@@ -277,21 +290,23 @@ impl Sensor {
         });
     }
 
-    /// The spans of one side whose path is this one, once there are `count` of them and after a barrier.
+    /// The spans of one side of a server's port by their start, once there are `count` of them and after a barrier.
     ///
     /// # Panics
     /// When there are more or fewer.
     #[track_caller]
     #[must_use]
-    pub fn expect_spans(&self, role: Role, path: &str, count: usize) -> Vec<Span> {
+    pub fn expect_spans(&self, role: Role, port: u16, count: usize) -> Vec<Span> {
+        let port = port.to_string();
         let find = || -> Vec<Span> {
-            let of = |span: &Span| span.kind == role.span_kind() && span.attribute("url.path") == path;
+            let of = |span: &Span| span.kind == role.span_kind() && span.attribute("server.port") == port;
             self.spans().into_iter().filter(of).collect()
         };
         wait_for(patience(SETTLE), || (find().len() >= count).then_some(()));
         self.barrier();
-        let spans = find();
-        assert_eq!(spans.len(), count, "{} spans of {path}: {spans:#?}", role.name());
+        let mut spans = find();
+        assert_eq!(spans.len(), count, "{} spans of port {port}: {spans:#?}", role.name());
+        spans.sort_by_key(|span| span.start_ns);
         spans
     }
 

@@ -182,7 +182,7 @@ fn nginx_calls(log: &Path) -> Calls {
         let item =
             path.strip_prefix("/items/").is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
         let route = if item { "/items/{id}" } else { path };
-        let status = if sent == "0" { "-" } else { status };
+        let status = if sent == "0" { "- no_response" } else { status };
         *calls.entry(format!("{method} {route} {status}")).or_default() += 1;
     }
     calls

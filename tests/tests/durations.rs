@@ -114,11 +114,21 @@ fn exchange(link: &mut Link, path: &str, pause: Duration) -> (Truth, Truth) {
 }
 
 #[track_caller]
-fn both_agree(sensor: &Sensor, path: &str, server: &Truth, client: &Truth) {
-    for (role, truth) in [(Role::Server, server), (Role::Client, client)] {
-        let spans = sensor.expect_spans(role, path, 1);
-        truth.agrees_with(&spans[0]);
+fn both_agree(sensor: &Sensor, port: u16, exchanges: &[(Truth, Truth)]) {
+    for (role, of) in [(Role::Server, server as fn(&_) -> _), (Role::Client, client)] {
+        let spans = sensor.expect_spans(role, port, exchanges.len());
+        for (span, exchange) in spans.iter().zip(exchanges) {
+            of(exchange).agrees_with(span);
+        }
     }
+}
+
+fn server(exchange: &(Truth, Truth)) -> Truth {
+    exchange.0
+}
+
+fn client(exchange: &(Truth, Truth)) -> Truth {
+    exchange.1
 }
 
 #[test]
@@ -128,11 +138,10 @@ fn a_slow_first_byte_and_a_slow_body() {
         let pause = Duration::from_millis(milliseconds);
         let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
         let port = link.port();
-        let path = format!("/slow/by-{milliseconds}-on-{port}");
-        let (server, client) = exchange(&mut link, &path, pause);
+        let exchange = exchange(&mut link, "/slow", pause);
         link.close_by_client();
-        both_agree(&sensor, &path, &server, &client);
-        histograms_agree(&sensor, port, &server, pause);
+        both_agree(&sensor, port, &[exchange]);
+        histograms_agree(&sensor, port, &exchange.0, pause);
     }
 }
 
@@ -166,16 +175,14 @@ fn an_idle_connection_adds_nothing() {
     let sensor = Sensor::start();
     let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
     let port = link.port();
-    let paths = [format!("/idle/before-on-{port}"), format!("/idle/after-on-{port}")];
     // The connection is as old as the pause when its first request comes, too.
     std::thread::sleep(Duration::from_secs(1));
-    let first = exchange(&mut link, &paths[0], Duration::from_millis(5));
+    let first = exchange(&mut link, "/before", Duration::from_millis(5));
     std::thread::sleep(Duration::from_secs(3));
-    let second = exchange(&mut link, &paths[1], Duration::from_millis(5));
+    let second = exchange(&mut link, "/after", Duration::from_millis(5));
     std::thread::sleep(Duration::from_secs(1));
     link.close_by_client();
-    both_agree(&sensor, &paths[0], &first.0, &first.1);
-    both_agree(&sensor, &paths[1], &second.0, &second.1);
+    both_agree(&sensor, port, &[first, second]);
 }
 
 /// The wall-clock times of a span are those at which things happened.
@@ -183,15 +190,15 @@ fn an_idle_connection_adds_nothing() {
 fn a_span_is_in_its_place_in_time() {
     let sensor = Sensor::start();
     let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
-    let path = format!("/now/on-{}", link.port());
+    let port = link.port();
     let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     let before = now() - TOLERANCE;
-    let (_, client) = exchange(&mut link, &path, Duration::from_millis(5));
+    let (_, client) = exchange(&mut link, "/now", Duration::from_millis(5));
     let after = now() + TOLERANCE;
     link.close_by_client();
     assert!(client.end.after > client.start.before);
     for role in [Role::Server, Role::Client] {
-        let span = &sensor.expect_spans(role, &path, 1)[0];
+        let span = &sensor.expect_spans(role, port, 1)[0];
         assert!(Duration::from_nanos(span.start_ns) >= before, "starts before it did: {span:?}");
         assert!(Duration::from_nanos(span.end_ns) <= after, "ends after it did: {span:?}");
     }

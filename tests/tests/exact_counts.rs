@@ -18,8 +18,8 @@ fn wrk(kind: Kind) {
 
     sensor.expect_both(port, &answered);
     assert_eq!(sensor.lost(), before, "something was lost");
-    assert_eq!(services(&sensor, Role::Server, port), [kind.service()]);
-    assert_eq!(services(&sensor, Role::Client, port), ["wrk"]);
+    assert_eq!(sensor.service(Role::Server, port), kind.service());
+    assert_eq!(sensor.service(Role::Client, port), "wrk");
 }
 
 /// curl makes a connection for each request.
@@ -34,22 +34,9 @@ fn curl(kind: Kind) {
 
     sensor.expect_both(port, &sent);
     assert_eq!(sensor.lost(), before, "something was lost");
-    assert_eq!(services(&sensor, Role::Server, port), [kind.service()]);
-    assert_eq!(services(&sensor, Role::Client, port), ["curl"]);
+    assert_eq!(sensor.service(Role::Server, port), kind.service());
+    assert_eq!(sensor.service(Role::Client, port), "curl");
     body_sizes(&sensor, port, &sent);
-}
-
-fn services(sensor: &Sensor, role: Role, port: u16) -> Vec<String> {
-    let metrics = sensor.metrics();
-    let port = port.to_string();
-    let name = role.duration("_count");
-    let mut services: Vec<String> = metrics
-        .select(&name, &[("server_port", &port)])
-        .map(|sample| sample.label("service_name").to_owned())
-        .collect();
-    services.sort();
-    services.dedup();
-    services
 }
 
 /// Every body whose length the test knows.
@@ -121,7 +108,9 @@ fn servers_are_told_apart_by_port() {
     let sensor = Options::default().start();
     let (one, two) = (Server::start(Kind::Nginx), Server::start(Kind::Python));
     let (first, second) = (one.port, two.port);
-    assert_eq!(tests::client::curl(&[&one.url("/"), &two.url("/fail"), &two.url("/missing")]), 200);
+    let to = ["--output", "/dev/null"];
+    let urls = [&one.url("/"), to[0], to[1], &two.url("/fail"), to[0], to[1], &two.url("/missing")];
+    assert_eq!(tests::client::curl(&urls), 404);
     drop((one, two));
     sensor.expect_both(first, &calls(&[("GET / 200", 1)]));
     sensor.expect_both(second, &calls(&[("GET /fail 500", 1), ("GET /missing 404", 1)]));

@@ -41,7 +41,7 @@ fn only_these() -> Options {
 /// not, on the client's side they had no response.
 #[track_caller]
 fn nothing_lost(sensor: &Sensor, path: &str, round: &Round) {
-    let (answered, unanswered) = (format!("GET {path} 200"), format!("GET {path} -"));
+    let (answered, unanswered) = (format!("GET {path} 200"), format!("GET {path} - no_response"));
     let of = |ok: u64| {
         let mut list = calls(&[(&answered, ok), (&unanswered, round.requests - ok)]);
         list.retain(|_, count| *count > 0);
