@@ -121,6 +121,16 @@ pub fn run(config: &std::path::Path, listen: SocketAddr) -> Command {
     command
 }
 
+/// The `service_name` of the test itself.
+///
+/// # Panics
+/// When the test does not know its own path.
+#[must_use]
+pub fn own_name() -> String {
+    let path = std::env::current_exe().expect("the test's own path");
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// Fails the test when it is not run by root, since the sensor needs to be.
 ///
 /// # Panics
