@@ -14,7 +14,10 @@ use super::{
     pending::Pending,
     start_line::{self, StartLine},
 };
-use crate::protocol::{Connection, Direction, Exchange, Head, Loss, LossCounts, Role, Stream, ask::Ask};
+use crate::protocol::{
+    Connection, Direction, Exchange, Head, Loss, LossCounts, Role, Stream,
+    ask::Ask,
+};
 
 /// Fewer bytes than the shortest message (`HTTP/1.1 200`, two line ends) are no message that was missed: some
 /// clients send an empty line behind a body.
@@ -258,7 +261,6 @@ impl Http1 {
         let lane = self.lane(way);
         let tail = Tail::new(lane.tail);
         let is_empty_line = matches!(tail, Tail::LastChunk | Tail::EmptyLine);
-        let is_certain = is_empty_line || !lane.ends_in_letter();
         let is_blind = match lane.state {
             State::Body(Body::Blind) => true,
             State::Body(Body::UntilClose) | State::Unknown => false,
@@ -269,7 +271,7 @@ impl Http1 {
             match (line, is_blind) {
                 (StartLine::Request(_), true) if tail == Tail::Unknown => self.is_request_answered(),
                 (StartLine::Request(_) | StartLine::Partial, true) => is_empty_line,
-                (StartLine::Request(_), false) => self.is_request_answered(),
+                (StartLine::Request(_) | StartLine::Partial, false) => self.is_request_answered(),
                 _ => false,
             }
         } else {
@@ -282,7 +284,7 @@ impl Http1 {
         };
         if accepts {
             self.lane(way).end();
-            self.lane(way).is_certain = is_certain;
+            self.lane(way).is_certain = is_empty_line && is_blind;
             self.ended(way, context);
         }
     }
@@ -318,7 +320,8 @@ impl Http1 {
         if let Some(end) = end {
             lane.position += end as u64;
             let size = Some(end as u64);
-            let arrival = Arrival { origin, last_ns: head.time_ns, size, is_truncated: false, is_certain };
+            let arrival =
+                Arrival { origin, last_ns: head.time_ns, size, is_truncated: false, is_certain };
             self.start(way, line, &bytes[..end], arrival, context);
             return end;
         }
@@ -392,9 +395,7 @@ impl Http1 {
 
     /// A head will not be seen to its end, because the capture (`is_truncated`) or the connection ended before.
     pub(super) fn cut(&mut self, way: Direction, is_truncated: bool, context: &mut Context<'_>) {
-        let State::Head(partial) = std::mem::replace(&mut self.lane(way).state, State::Unknown) else {
-            return;
-        };
+        let State::Head(partial) = std::mem::replace(&mut self.lane(way).state, State::Unknown) else { return };
         let Partial { bytes, origin, last_ns, is_certain } = *partial;
         let arrival = Arrival { origin, last_ns, size: None, is_truncated, is_certain };
         let line = start_line::read(&bytes);
@@ -421,10 +422,10 @@ impl Http1 {
         let is_request_way = self.request_way() == Some(way);
         let is_known = self.role.is_some();
         let lane = self.lane(way);
+        let is_certain = std::mem::take(&mut lane.is_certain);
         lane.position = lane.position.saturating_add(length);
-        lane.is_certain = false;
         lane.state = if is_known { State::Unknown } else { State::Between };
-        if is_known && (!is_request_way || length >= SHORTEST_MESSAGE) {
+        if is_known && (!is_request_way || is_certain && length >= SHORTEST_MESSAGE) {
             self.hole(way, context);
         }
     }

@@ -70,6 +70,8 @@ impl Http1 {
         if !is_admitted {
             return;
         }
+        // Where a pipelined request ends is not known, so others behind it may go unseen.
+        self.is_lost |= framing == Framing::Unknown && self.is_pipelined;
         let first_ns = arrival.origin.first_ns;
         let is_suspect = self.role == Some(Role::Client)
             && self.orphan_ns.take().is_some_and(|orphan| first_ns.saturating_sub(orphan) < HOLD_NS);
