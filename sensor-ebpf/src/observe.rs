@@ -1,0 +1,172 @@
+//! The core that all ways into the kernel feed: one operation on one socket.
+
+use sensor_common::{
+    cause::Counter,
+    connection::{Connection, DIRTY, Direction, IRREGULAR, LAST_RESPONSE, LAST_SENT},
+};
+
+use crate::{
+    buffers::Buffers,
+    count::{count, next_connection_id},
+    emit, globals,
+    maps::{CONNECTIONS, HeadScratch, SCRATCH},
+    message::{Beginning, beginning},
+    socket,
+};
+
+/// The end of a header section, as the newest bytes of a stream's tail.
+const EMPTY_LINE: u32 = u32::from_le_bytes(*b"\r\n\r\n");
+
+/// One operation that moved bytes on a socket.
+pub(crate) struct Operation {
+    /// Address of the `struct sock`.
+    pub(crate) sock: u64,
+    /// Which way.
+    pub(crate) direction: Direction,
+    /// How many bytes, not 0.
+    pub(crate) length: u32,
+    /// When, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) time_ns: u64,
+    /// Where the bytes are.
+    pub(crate) buffers: Buffers,
+}
+
+/// Follows the operation's connection, and tells the daemon where a message begins.
+#[inline(always)]
+pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
+    count(Counter::Operations);
+    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
+    // meanwhile.
+    let scratch = unsafe { &mut *slot };
+    scratch.buffers = operation.buffers;
+    let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
+        Some(connection) => connection,
+        None => match follow(operation.sock, &scratch.buffers, operation.length)? {
+            Some(connection) => connection,
+            None => return Ok(()),
+        },
+    };
+    // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
+    // kernel's socket lock, and the two directions touch different members, but for the flags.
+    known(operation, unsafe { &mut *connection }, scratch)
+}
+
+/// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
+/// followed yet is followed from here when a message begins.
+#[inline(always)]
+pub(crate) fn send_starts(sock: u64, buffers: &Buffers, length: u32, now_ns: u64) -> Result<(), Counter> {
+    let connection = match CONNECTIONS.get_ptr_mut(sock) {
+        Some(connection) => connection,
+        None => match follow(sock, buffers, length)? {
+            Some(connection) => connection,
+            None => return Ok(()),
+        },
+    };
+    // SAFETY: the map returned a live entry.
+    unsafe { (*connection).send_started_ns = now_ns };
+    Ok(())
+}
+
+/// When the send that has just returned started, if that was seen.
+#[inline(always)]
+pub(crate) fn send_started(sock: u64) -> Option<u64> {
+    let connection = CONNECTIONS.get_ptr_mut(sock)?;
+    // SAFETY: the map returned a live entry.
+    Some(unsafe { (*connection).send_started_ns }).filter(|started| *started != 0)
+}
+
+/// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no
+/// message begins.
+#[inline(always)]
+fn follow(sock: u64, buffers: &Buffers, length: u32) -> Result<Option<*mut Connection>, Counter> {
+    if !buffers.are_known() || !socket::is_process_tcp(sock)? {
+        return Ok(None);
+    }
+    let (word, length) = buffers.peek(length)?;
+    if beginning(word, length) == Beginning::Other {
+        return Ok(None);
+    }
+    let mut connection = Connection { id: next_connection_id(), ..Connection::default() };
+    socket::read_tuple(sock, &mut connection.tuple)?;
+    if CONNECTIONS.insert(sock, connection, 0).is_err() {
+        return Err(Counter::ConnectionsFull);
+    }
+    Ok(CONNECTIONS.get_ptr_mut(sock))
+}
+
+#[inline(always)]
+fn known(
+    operation: &Operation,
+    connection: &mut Connection,
+    scratch: &mut HeadScratch,
+) -> Result<(), Counter> {
+    let received = connection.received;
+    let sent = connection.sent;
+    let is_send = operation.direction as u32 == Direction::Send as u32;
+    let before = if is_send { sent } else { received };
+
+    let mut begins = Beginning::Other;
+    let mut tail = 0;
+    if scratch.buffers.are_known() {
+        tail = scratch.buffers.tail(operation.length, before.tail)?;
+        let (word, length) = scratch.buffers.peek(operation.length)?;
+        begins = beginning(word, length);
+    } else {
+        count(Counter::LengthOnly);
+    }
+
+    let left = if is_send { connection.head_left[1] } else { connection.head_left[0] };
+    // A head that comes in crumbs: a crumb of letters is no new message.
+    let continues = left > 0 && (begins == Beginning::Other || operation.length < 8);
+    let capture = if continues {
+        left
+    } else if begins == Beginning::Other {
+        0
+    } else {
+        globals::head_bytes()
+    };
+    let captured = if operation.length < capture { operation.length } else { capture };
+    let ends = (tail >> 32) as u32 == EMPTY_LINE;
+    let left = if ends || !scratch.buffers.are_known() { 0 } else { capture - captured };
+
+    let stream = if is_send { &mut connection.sent } else { &mut connection.received };
+    stream.bytes = before.bytes + u64::from(operation.length);
+    stream.last_ns = operation.time_ns;
+    stream.tail = tail;
+    if is_send {
+        connection.head_left[1] = left;
+    } else {
+        connection.head_left[0] = left;
+    }
+
+    if captured == 0 || !scratch.buffers.are_known() {
+        connection.flags |= DIRTY;
+        return Ok(());
+    }
+    if !continues {
+        begin(connection, is_send, begins);
+    }
+    let head = emit::Head { operation, received, sent, captured, continues, begins };
+    emit::head(&head, connection, scratch)
+}
+
+/// Notes that a message begins: what a close has to tell depends on it.
+#[inline(always)]
+fn begin(connection: &mut Connection, is_send: bool, begins: Beginning) {
+    let last = connection.flags;
+    let mut flags = last & IRREGULAR;
+    if is_send {
+        flags |= LAST_SENT;
+    }
+    if begins == Beginning::Response {
+        flags |= LAST_RESPONSE;
+    } else {
+        flags |= DIRTY;
+    }
+    if connection.messages > 0 && (last & LAST_SENT != 0) == is_send {
+        flags |= IRREGULAR;
+    }
+    connection.flags = flags;
+    connection.messages += 1;
+}

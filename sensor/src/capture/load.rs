@@ -1,0 +1,85 @@
+//! Loading the object: one at a time in a kernel, with its settings.
+
+use std::time::{Duration, Instant};
+
+use aya::{
+    Ebpf, EbpfLoader, Pod,
+    programs::{RawTracePoint, loaded_programs},
+};
+use sensor_common::offsets::Offsets;
+
+use super::{CaptureError, Settings};
+
+/// The program by whose name a running sensor is known.
+pub(super) const MARK: &str = "lionpay_destroy";
+/// How long a sensor that was killed may take to leave the kernel.
+const LEAVE: Duration = Duration::from_secs(3);
+/// The daemon is woken when this share of the ring buffer waits.
+const WAKE_SHARE: u32 = 4;
+
+/// The compiled programs.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct OffsetsPod(Offsets);
+// SAFETY: `repr(C)` and 32-bit integers only.
+unsafe impl Pod for OffsetsPod {}
+
+/// Makes the maps and prepares the programs; nothing is attached yet.
+pub(super) fn load(settings: &Settings, offsets: Offsets, log_level: u8) -> Result<Ebpf, CaptureError> {
+    if OBJECT.is_empty() {
+        return Err(CaptureError::NoObject);
+    }
+    wait_for_others(Instant::now() + LEAVE)?;
+    let own = std::process::id();
+    let selected_only = u32::from(settings.selected_only);
+    let wake_bytes = u64::from(settings.ring_bytes / WAKE_SHARE);
+    // The programs have no relocations against the kernel's types: they need not be parsed here.
+    EbpfLoader::new()
+        .btf(None)
+        .override_global("OFFSETS", &OffsetsPod(offsets), true)
+        .override_global("HEAD_BYTES", &settings.head_bytes, true)
+        .override_global("SENSOR_TGID", &own, true)
+        .override_global("SELECTED_ONLY", &selected_only, true)
+        .override_global("WAKE_BYTES", &wake_bytes, true)
+        .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("CONNECTIONS", settings.max_connections)
+        .load(OBJECT)
+        .map_err(|error| CaptureError::kernel("load", "the eBPF object", error))
+}
+
+/// Refuses when another sensor came first: of two that start at once, the one that attached later stops.
+pub(super) fn check_alone(ebpf: &Ebpf) -> Result<(), CaptureError> {
+    let own = own_mark(ebpf);
+    match marks().find(|id| own.is_some_and(|own| *id < own)) {
+        Some(id) => Err(CaptureError::AlreadyRunning { id }),
+        None => Ok(()),
+    }
+}
+
+/// Id of our own mark program.
+fn own_mark(ebpf: &Ebpf) -> Option<u32> {
+    let raw: &RawTracePoint = ebpf.program(MARK)?.try_into().ok()?;
+    Some(raw.info().ok()?.id())
+}
+
+/// Ids of the mark programs of all sensors in this kernel.
+fn marks() -> impl Iterator<Item = u32> {
+    loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name_as_str() == Some(MARK))
+        .map(|program| program.id())
+}
+
+/// Refuses when another sensor is loaded. The programs of one that was killed linger for a moment.
+fn wait_for_others(until: Instant) -> Result<(), CaptureError> {
+    while let Some(id) = marks().next() {
+        if Instant::now() >= until {
+            return Err(CaptureError::AlreadyRunning { id });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
