@@ -36,7 +36,7 @@ enum Command {
     /// Runs every check and test, and prints the totals on the last line.
     Test(test::Options),
     /// Builds the eBPF object alone and prints where it is.
-    BuildEbpf(build_ebpf::Options),
+    BuildEbpf,
     /// Measures what the sensor costs and writes it to docs/performance.md (needs root).
     Bench(bench::Options),
 }
@@ -56,7 +56,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Run(options) => run::run(&workspace, options),
         Command::Test(options) => test::run(&workspace, &options),
-        Command::BuildEbpf(options) => build_ebpf::run(&workspace, &options),
+        Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
     }
 }
