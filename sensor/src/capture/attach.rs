@@ -76,7 +76,13 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
 /// Names of all programs of a route.
 fn programs(route: Route) -> Vec<String> {
     match route {
-        Route::Fentry => [FENTRY].iter().chain(&FEXIT).map(|(program, _)| (*program).to_owned()).collect(),
+        Route::Fentry => [FENTRY, SENDPAGE]
+            .iter()
+            .chain(&FEXIT)
+            .map(|(program, _)| *program)
+            .chain(RECVMSG.iter().map(|(_, program)| *program))
+            .map(str::to_owned)
+            .collect(),
         Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
         Route::Syscall => {
             SYSCALLS.iter().map(|call| entry_program(call)).chain([SYSCALL_EXIT.to_owned()]).collect()
