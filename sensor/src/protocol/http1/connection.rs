@@ -152,6 +152,7 @@ impl Http1 {
                 lane.tail = stream.tail;
             }
         }
+        self.doubt(context);
     }
 
     /// Gives what was held back to the parser as it is.
@@ -237,6 +238,8 @@ impl Http1 {
             bytes = bytes.get(used..).unwrap_or_default();
         }
         self.pass(way, unseen, head.time_ns, context);
+        self.lane(way).add_to_tail(&head.bytes[..seen], unseen > 0 || known > 0);
+        self.doubt(context);
     }
 
     /// Lets `left` unseen bytes pass.
@@ -273,13 +276,17 @@ impl Http1 {
             }
         } else {
             match (line, is_blind) {
-                (StartLine::Response { .. }, true) => tail != Tail::Other && self.is_response_possible(),
-                (StartLine::Partial, true) => is_empty_line && self.is_response_possible(),
-                (StartLine::Response { .. }, false) => self.is_response_expected(context),
+                (StartLine::Response { .. }, true) => tail != Tail::Other && !self.is_answering(),
+                (StartLine::Partial, true) => is_empty_line && !self.is_answering(),
+                (StartLine::Response { .. }, false) => !self.is_answering(),
                 _ => false,
             }
         };
         if accepts {
+            if is_blind && !self.is_request_answered() && self.request_way() == Some(way) {
+                self.is_pipelined = true;
+                self.is_lost = true;
+            }
             self.lane(way).end();
             self.lane(way).is_certain = is_empty_line && is_blind;
             self.ended(way, context);
@@ -419,6 +426,9 @@ impl Http1 {
         context.losses.add(Loss::Unparsed);
         let is_request_way = self.request_way() == Some(way);
         let is_known = self.role.is_some();
+        if is_request_way {
+            self.leave_request();
+        }
         let lane = self.lane(way);
         let is_certain = std::mem::take(&mut lane.is_certain);
         lane.position = lane.position.saturating_add(length);

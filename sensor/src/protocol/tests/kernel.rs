@@ -112,6 +112,11 @@ impl Kernel {
         Some(Recorded::Head { head, bytes: bytes[..captured as usize].to_vec() })
     }
 
+    /// Whether an operation that begins a message is taken for one however short it is.
+    pub(super) fn is_fresh(&self, way: Direction) -> bool {
+        self.head_left[way as usize] == 0
+    }
+
     /// `count` body bytes in one operation whose last bytes are unknown.
     pub(super) fn bulk(&mut self, way: Direction, count: u64, time_ns: u64) {
         assert!(self.is_known && self.head_left[way as usize] == 0, "body bytes behind a head");
