@@ -25,6 +25,8 @@ pub enum Counter {
     VectorTooLong = 8,
     /// Kernel memory at an offset that the BTF named could not be read.
     KernelMemory = 9,
+    /// The map of target processes was full, so the child of a target is not followed.
+    TargetsFull = 10,
 }
 
 impl Counter {
@@ -40,10 +42,11 @@ impl Counter {
         Self::LengthOnly,
         Self::VectorTooLong,
         Self::KernelMemory,
+        Self::TargetsFull,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 10;
+    pub const LEN: u32 = 11;
 
     /// The slot's name in metrics, in `snake_case`.
     #[must_use]
@@ -59,6 +62,7 @@ impl Counter {
             Self::LengthOnly => "length_only",
             Self::VectorTooLong => "vector_too_long",
             Self::KernelMemory => "kernel_memory",
+            Self::TargetsFull => "targets_full",
         }
     }
 }

@@ -4,6 +4,8 @@
 //! An entry is made by the first operation that begins like an HTTP message and is dropped when the kernel
 //! destroys the socket, so a reused address is never a stale connection.
 
+use crate::record::Tuple;
+
 /// One direction of a byte stream, as far as the sensor has seen it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -12,8 +14,7 @@ pub struct Stream {
     pub bytes: u64,
     /// When the last operation that moved bytes took place, in nanoseconds of `CLOCK_MONOTONIC`; 0 when none has.
     pub last_ns: u64,
-    /// The last eight bytes of the last operation, the newest in the highest byte, when the
-    /// operation's buffer could be read and held eight or more; else 0.
+    /// The last eight bytes of the stream, the newest in the highest byte; zeros for bytes that could not be read.
     pub tail: u64,
 }
 
@@ -28,7 +29,7 @@ pub enum Direction {
 }
 
 /// The value of `CONNECTIONS`.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connection {
     /// Unique while the programs are loaded: the processor in the high 16 bits, a count in the low 48.
@@ -39,16 +40,23 @@ pub struct Connection {
     pub sent: Stream,
     /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete.
     pub head_left: [u32; 2],
-    /// [`DIRTY`] when bytes moved since the last record or a request waits for its response.
+    /// [`DIRTY`], [`IRREGULAR`], [`LAST_SENT`].
     pub flags: u32,
-    /// Explicit padding.
-    pub padding: u32,
+    /// Messages begun so far; 0 means that the entry is new.
+    pub messages: u32,
+    /// Between whom; read once, when the entry is made.
+    pub tuple: Tuple,
 }
 
-/// In [`Connection::flags`]: the daemon does not yet know all that happened.
+/// In [`Connection::flags`]: bytes moved since the last record, or a request waits for its response.
 pub const DIRTY: u32 = 1;
-/// In [`Connection::flags`]: the last message began with a response that was received, so this side is the client.
-pub const CLIENT: u32 = 2;
+/// In [`Connection::flags`]: two messages in a row began in the same direction (pipelining, or a 1xx), so
+/// that a response does not say that nothing waits.
+pub const IRREGULAR: u32 = 2;
+/// In [`Connection::flags`]: the last message that began was sent, else received.
+pub const LAST_SENT: u32 = 4;
+/// In [`Connection::flags`]: the last message that began was a response.
+pub const LAST_RESPONSE: u32 = 8;
 
 const _: () = assert!(size_of::<Stream>() == 24);
-const _: () = assert!(size_of::<Connection>() == 72);
+const _: () = assert!(size_of::<Connection>() == 120);

@@ -45,4 +45,39 @@ pub struct Offsets {
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`
     pub mm_arg_end: u32,
+    /// `linux_binprm.file`
+    pub binprm_file: u32,
+    /// `file.f_path.dentry`
+    pub file_dentry: u32,
+    /// `dentry.d_name.name`
+    pub dentry_name: u32,
+}
+
+impl Offsets {
+    /// All zero: what the programs are compiled with.
+    pub const ZERO: Self = Self {
+        skc_family: 0,
+        skc_daddr: 0,
+        skc_rcv_saddr: 0,
+        skc_dport: 0,
+        skc_num: 0,
+        skc_v6_daddr: 0,
+        skc_v6_rcv_saddr: 0,
+        skc_cookie: 0,
+        skc_net: 0,
+        net_ns_inum: 0,
+        sk_protocol: 0,
+        sk_socket: 0,
+        socket_file: 0,
+        task_group_leader: 0,
+        task_comm: 0,
+        task_tgid: 0,
+        task_pid: 0,
+        task_mm: 0,
+        mm_arg_start: 0,
+        mm_arg_end: 0,
+        binprm_file: 0,
+        file_dentry: 0,
+        dentry_name: 0,
+    };
 }

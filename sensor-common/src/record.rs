@@ -116,7 +116,7 @@ pub struct Close {
 pub const END_OF_FILE: u16 = 1;
 
 /// A process appeared or replaced its program.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Process {
     /// Kind [`Kind::Exec`] or [`Kind::Fork`].
@@ -125,10 +125,13 @@ pub struct Process {
     pub tgid: u32,
     /// For a fork the parent process, else 0.
     pub parent: u32,
-    /// `comm`, NUL-padded.
-    pub comm: [u8; 16],
+    /// File name of the executable, without its folders, NUL-padded and cut at [`EXECUTABLE_CAPACITY`]; for a
+    /// fork empty.
+    pub executable: [u8; EXECUTABLE_CAPACITY],
 }
 
+/// The most bytes of an executable's file name that an exec record carries, with the final NUL.
+pub const EXECUTABLE_CAPACITY: usize = 64;
 /// The most head bytes a record can carry; the daemon's setting is at most this.
 pub const HEAD_CAPACITY: usize = 4096;
 /// Head bytes captured by default.
@@ -141,13 +144,13 @@ const _: () = assert!(size_of::<Task>() == 24);
 const _: () = assert!(size_of::<Tuple>() == 48);
 const _: () = assert!(size_of::<Head>() == 160);
 const _: () = assert!(size_of::<Close>() == 80);
-const _: () = assert!(size_of::<Process>() == 32);
+const _: () = assert!(size_of::<Process>() == 80);
 
 /// A record that can be copied from and to bytes.
 ///
 /// # Safety
 /// The type is `repr(C)`, every bit pattern is valid for it, and it has no implicit padding.
-pub unsafe trait Record: Copy + Default {
+pub unsafe trait Record: Copy {
     /// The record at the start of `bytes`, and what follows it; `None` when `bytes` is too short.
     #[must_use]
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
@@ -174,6 +177,8 @@ unsafe impl Record for Head {}
 unsafe impl Record for Close {}
 // SAFETY: as above.
 unsafe impl Record for Process {}
+// SAFETY: as above.
+unsafe impl Record for crate::connection::Connection {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,31 @@
+//! The eBPF programs of the Lionpay node sensor.
+//!
+//! `hooks/` holds the entry points, each a few lines: find the operation, hand it to [`observe`]. All that the
+//! ways into the kernel share is in the modules beside it. The programs only read: no user memory is written,
+//! no packet is touched.
 #![no_std]
 #![no_main]
 
+mod buffers;
+mod count;
+mod emit;
+mod globals;
+mod hooks;
+mod kernel;
+mod maps;
+mod message;
+mod observe;
+mod registers;
+mod socket;
+mod target;
+mod task;
+
+/// The helpers that the programs call are offered to GPL-compatible programs only.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A panic that can be reached is an endless loop, which the verifier refuses to load.
 #[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

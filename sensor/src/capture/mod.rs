@@ -1,1 +1,16 @@
-//! To come.
+//! The kernel side, as the daemon sees it: loads the programs, reads their records and counters.
+//!
+//! Only this folder knows aya and the form of the records.
+
+mod btf;
+mod decode;
+mod error;
+mod load;
+mod session;
+mod settings;
+
+pub use btf::{BtfError, KernelTypes, VMLINUX};
+pub use decode::{Record, decode};
+pub use error::CaptureError;
+pub use session::{Capture, Fill};
+pub use settings::{Route, Settings};

@@ -1,0 +1,137 @@
+//! Putting records together and handing them to the daemon.
+
+use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
+use sensor_common::{
+    cause::Counter,
+    connection::{Connection, Stream},
+    record::{self, CONTINUATION, Close, Kind, Prefix, SEND, Tuple},
+};
+
+use crate::{
+    buffers::bounded,
+    count::count,
+    globals,
+    maps::{EVENTS, SCRATCH},
+    message::Beginning,
+    observe::Operation,
+    task,
+};
+
+/// What a head record says.
+pub(crate) struct Head<'a> {
+    /// The operation.
+    pub(crate) operation: &'a Operation,
+    /// The stream in before it.
+    pub(crate) received: Stream,
+    /// The stream out before it.
+    pub(crate) sent: Stream,
+    /// How many bytes to carry.
+    pub(crate) captured: u32,
+    /// Whether it continues an earlier head.
+    pub(crate) continues: bool,
+    /// What it begins like.
+    pub(crate) begins: Beginning,
+}
+
+/// Copies the head's bytes and writes the record.
+#[inline(always)]
+pub(crate) fn head(head: &Head<'_>, connection: &Connection) -> Result<(), Counter> {
+    let operation = head.operation;
+    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::RingFullOther)?;
+    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
+    // meanwhile.
+    let scratch = unsafe { &mut *slot };
+    // SAFETY: the payload has room for three times the capacity.
+    let captured =
+        bounded(unsafe { operation.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
+    let mut flags = 0;
+    if operation.direction as u32 == record::SEND as u32 {
+        flags |= SEND;
+    }
+    if head.continues {
+        flags |= CONTINUATION;
+    }
+    let record = &mut scratch.head;
+    record.prefix = Prefix { kind: Kind::Head as u16, flags, payload: captured };
+    record.key = operation.sock;
+    record.connection = connection.id;
+    record.time_ns = operation.time_ns;
+    record.received = head.received;
+    record.sent = head.sent;
+    record.operation_len = operation.length;
+    record.padding = 0;
+    record.task = task::read_current()?;
+    // SAFETY: both are whole `Tuple`s, aligned to eight bytes.
+    unsafe { copy_tuple(&connection.tuple, &mut record.tuple) };
+    let size = size_of::<record::Head>() as u32 + bounded(captured);
+    // SAFETY: the scratch slot holds the record and at least `captured` bytes behind it.
+    if unsafe { output(core::ptr::from_ref(scratch).cast(), size) } {
+        return Ok(());
+    }
+    Err(match (head.continues, head.begins) {
+        (false, Beginning::Request) => Counter::RingFullRequest,
+        (false, Beginning::Response) => Counter::RingFullResponse,
+        _ => Counter::RingFullOther,
+    })
+}
+
+/// Copies word by word.
+// VERIFIER: all kernels: an assignment becomes a call to a loop over bytes.
+#[inline(always)]
+unsafe fn copy_tuple(from: &Tuple, to: &mut Tuple) {
+    const WORDS: usize = size_of::<Tuple>() / size_of::<u64>();
+    let from = core::ptr::from_ref(from).cast::<u64>();
+    let to = core::ptr::from_mut(to).cast::<u64>();
+    for word in 0..WORDS {
+        // SAFETY: the caller vouches for both, and `word` is within them.
+        unsafe { to.add(word).write_volatile(from.add(word).read_volatile()) };
+    }
+}
+
+/// Writes a close record.
+#[inline(always)]
+pub(crate) fn close(sock: u64, connection: &Connection, time_ns: u64, flags: u16) -> Result<(), Counter> {
+    let record = Close {
+        prefix: Prefix { kind: Kind::Close as u16, flags, payload: 0 },
+        key: sock,
+        connection: connection.id,
+        time_ns,
+        received: connection.received,
+        sent: connection.sent,
+    };
+    // SAFETY: the record is on the stack and whole.
+    let written = unsafe { output(core::ptr::from_ref(&record).cast(), size_of::<Close>() as u32) };
+    if written { Ok(()) } else { Err(Counter::RingFullOther) }
+}
+
+/// Copies `size` bytes to the ring buffer; `false` when there is no room.
+///
+/// A wake-up costs more than the record, so the daemon reads on a timer and is woken only when much waits.
+///
+/// # Safety
+/// `size` bytes at `data` can be read, and the verifier can prove it.
+#[inline(always)]
+pub(crate) unsafe fn output(data: *const u8, size: u32) -> bool {
+    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
+    let wake = if waiting >= globals::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: the caller vouches for `data`; the map is a ring buffer.
+    let result = unsafe {
+        aya_ebpf::helpers::generated::bpf_ringbuf_output(
+            (&raw const EVENTS).cast_mut().cast(),
+            data.cast_mut().cast(),
+            u64::from(size),
+            u64::from(wake),
+        )
+    };
+    if result == 0 {
+        count(Counter::Records);
+    }
+    result == 0
+}
+
+/// The time now, in nanoseconds of `CLOCK_MONOTONIC`.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { aya_ebpf::helpers::bpf_ktime_get_ns() }
+}

@@ -1,0 +1,54 @@
+//! Settings that the daemon writes before it loads the programs. They are read-only for the programs, so the
+//! verifier knows their values and drops the branches they rule out.
+
+use aya_ebpf::Global;
+use sensor_common::{offsets::Offsets, record::HEAD_DEFAULT};
+
+/// Where members lie in the running kernel's structures.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Offsets = Offsets::ZERO;
+
+/// One member of [`OFFSETS`], as the daemon wrote it.
+macro_rules! offset {
+    ($member:ident) => {
+        // SAFETY: the static is initialised; the read is volatile because the daemon writes it before loading.
+        u64::from(unsafe { core::ptr::read_volatile(&raw const $crate::globals::OFFSETS.$member) })
+    };
+}
+pub(crate) use offset;
+
+/// Head bytes to capture of each message.
+#[unsafe(no_mangle)]
+static HEAD_BYTES: Global<u32> = Global::new(HEAD_DEFAULT);
+
+/// Process id of the daemon, which is never a target.
+#[unsafe(no_mangle)]
+static SENSOR_TGID: Global<u32> = Global::new(0);
+
+/// 1 when only the processes in the map `TARGETS` are targets, 0 when all are.
+#[unsafe(no_mangle)]
+static SELECTED_ONLY: Global<u32> = Global::new(0);
+
+/// Bytes waiting in the ring buffer above which the daemon is woken instead of left to its timer.
+#[unsafe(no_mangle)]
+static WAKE_BYTES: Global<u64> = Global::new(0);
+
+#[inline(always)]
+pub(crate) fn head_bytes() -> u32 {
+    HEAD_BYTES.load()
+}
+
+#[inline(always)]
+pub(crate) fn sensor_tgid() -> u32 {
+    SENSOR_TGID.load()
+}
+
+#[inline(always)]
+pub(crate) fn selected_only() -> bool {
+    SELECTED_ONLY.load() != 0
+}
+
+#[inline(always)]
+pub(crate) fn wake_bytes() -> u64 {
+    WAKE_BYTES.load()
+}

@@ -1,0 +1,49 @@
+//! The end of a connection.
+//!
+//! ```c
+//! DEFINE_EVENT(tcp_event_sk, tcp_destroy_sock, TP_PROTO(struct sock *sk))
+//! ```
+//!
+//! The kernel fires it when nothing can be sent or received any more, so the streams are complete, and the
+//! address may be reused only afterwards.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use sensor_common::{
+    cause::Counter,
+    connection::{DIRTY, IRREGULAR, LAST_RESPONSE, LAST_SENT},
+    record::END_OF_FILE,
+};
+
+use crate::{count::fail, emit, maps::CONNECTIONS};
+
+/// The daemon knows by this program's name that a sensor runs.
+#[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
+fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
+    let sock: u64 = ctx.arg(0);
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(sock) {
+        // SAFETY: the map returned a live entry, and the socket can no longer be used by anyone.
+        let connection = unsafe { &*connection };
+        if connection.flags & (DIRTY | IRREGULAR) != 0
+            && let Err(cause) = emit::close(sock, connection, emit::now(), 0)
+        {
+            fail(&ctx, "close", cause);
+        }
+        let _ = CONNECTIONS.remove(sock);
+    }
+    0
+}
+
+/// A receive returned 0. A client that reads until the server closes learns from it that the response is
+/// whole; to a server it says nothing new.
+#[inline(always)]
+pub(crate) fn end_of_file(sock: u64) -> Result<(), Counter> {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(()) };
+    // SAFETY: the map returned a live entry.
+    let connection = unsafe { &mut *connection };
+    let client = connection.flags & (LAST_RESPONSE | LAST_SENT) == LAST_RESPONSE;
+    if client && connection.flags & DIRTY != 0 {
+        connection.flags &= !DIRTY;
+        return emit::close(sock, connection, emit::now(), END_OF_FILE);
+    }
+    Ok(())
+}

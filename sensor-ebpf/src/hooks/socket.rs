@@ -1,0 +1,64 @@
+//! The socket route (kernel 6.3 and later): the tracepoints that fire once an operation on any socket, in the
+//! thread's context, after the operation.
+//!
+//! ```c
+//! TRACE_EVENT(sock_send_length, TP_PROTO(struct sock *sk, int ret, int flags))
+//! TRACE_EVENT(sock_recv_length, TP_PROTO(struct sock *sk, int ret, int flags))
+//! ```
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use sensor_common::{cause::Counter, connection::Direction};
+
+use super::close::end_of_file;
+use crate::{
+    buffers::Buffers,
+    count::fail,
+    emit::now,
+    observe::{Operation, observe},
+    registers, target,
+};
+
+/// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
+const MSG_PEEK: i32 = 2;
+/// The bytes are dropped, none is written to the buffer.
+const MSG_TRUNC: i32 = 0x20;
+
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+fn sock_send_length(ctx: RawTracePointContext) -> u32 {
+    run(&ctx, Direction::Send)
+}
+
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+fn sock_recv_length(ctx: RawTracePointContext) -> u32 {
+    run(&ctx, Direction::Receive)
+}
+
+#[inline(always)]
+fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
+    if target::is_current()
+        && let Err(cause) = try_run(ctx, direction)
+    {
+        fail(ctx, "socket", cause);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<(), Counter> {
+    let sock: u64 = ctx.arg(0);
+    let length: i32 = ctx.arg(1);
+    let flags: i32 = ctx.arg(2);
+    let receive = direction as u32 == Direction::Receive as u32;
+    if receive && flags & MSG_PEEK != 0 {
+        return Ok(());
+    }
+    if length == 0 && receive {
+        return end_of_file(sock);
+    }
+    if length <= 0 {
+        return Ok(());
+    }
+    let buffers =
+        if receive && flags & MSG_TRUNC != 0 { Buffers::NONE } else { registers::current_buffers()? };
+    observe(&Operation { sock, direction, length: length as u32, time_ns: now(), buffers })
+}

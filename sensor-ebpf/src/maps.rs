@@ -1,0 +1,74 @@
+//! The maps, each with its bound and what happens there.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{HashMap, PerCpuArray, RingBuf},
+};
+use sensor_common::{
+    cause::Counter,
+    connection::Connection,
+    record::{ARGUMENTS_CAPACITY, HEAD_CAPACITY, Head, Process},
+};
+
+use crate::buffers::Buffers;
+
+/// Records for the daemon. Full: the record is dropped and counted by what it was.
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// Followed connections by the address of their `struct sock`; dropped when the socket is destroyed. Full: a
+/// new connection is not followed, and counted.
+#[map]
+pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(32_768, 0);
+
+/// Target processes (`tgid`), consulted when only selected processes are targets. Full: a child of a target
+/// is not followed, and counted.
+#[map]
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+
+/// What a call in progress was given, by thread (`pid_tgid`): written at its entry, taken at its return.
+#[map]
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(16_384, 0);
+
+/// One slot a [`Counter`], and one more for the number of the next connection.
+#[map]
+pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::LEN + 1, 0);
+
+/// Where a head record is put together, one slot a direction: a receive and a send may interrupt one another.
+#[map]
+pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Where an exec record is put together.
+#[map]
+pub(crate) static EXEC_SCRATCH: PerCpuArray<ExecScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// A call in progress.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct InFlight {
+    /// Address of the `struct sock`.
+    pub(crate) sock: u64,
+    /// Time of the entry, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) time_ns: u64,
+    /// Where the bytes are.
+    pub(crate) buffers: Buffers,
+    /// A `Direction`.
+    pub(crate) direction: u32,
+    /// Explicit padding.
+    pub(crate) padding: u32,
+}
+
+/// A head record and more room than its payload needs: the verifier knows of an offset that it is below the
+/// capacity, and of a length that it is below twice of it.
+#[repr(C)]
+pub(crate) struct HeadScratch {
+    pub(crate) head: Head,
+    pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
+}
+
+/// An exec record and its arguments.
+#[repr(C)]
+pub(crate) struct ExecScratch {
+    pub(crate) process: Process,
+    pub(crate) arguments: [u8; 2 * ARGUMENTS_CAPACITY],
+}

@@ -1,0 +1,61 @@
+//! What is read from a `struct sock`, once a connection.
+
+use sensor_common::{cause::Counter, record::Tuple};
+
+use crate::{globals::offset, kernel};
+
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const IPPROTO_TCP: u16 = 6;
+
+/// Whether `sock` is a TCP socket that a process holds as a file. Sockets that the kernel keeps for itself
+/// (NFS, a block device) have no file, and the system call in progress is not about them.
+#[inline(always)]
+pub(crate) fn is_process_tcp(sock: u64) -> Result<bool, Counter> {
+    if !is_inet(kernel::read(sock + offset!(skc_family))?) {
+        return Ok(false);
+    }
+    let protocol: u16 = kernel::read(sock + offset!(sk_protocol))?;
+    if protocol != IPPROTO_TCP {
+        return Ok(false);
+    }
+    let socket: u64 = kernel::read(sock + offset!(sk_socket))?;
+    if socket == 0 {
+        return Ok(false);
+    }
+    let file: u64 = kernel::read(socket + offset!(socket_file))?;
+    Ok(file != 0)
+}
+
+/// Whether a socket of this family can carry TCP.
+#[inline(always)]
+fn is_inet(family: u16) -> bool {
+    family == AF_INET || family == AF_INET6
+}
+
+/// Both ends of `sock`.
+#[inline(always)]
+pub(crate) fn read_tuple(sock: u64, tuple: &mut Tuple) -> Result<(), Counter> {
+    let family: u16 = kernel::read(sock + offset!(skc_family))?;
+    if family == AF_INET6 {
+        tuple.local_address = kernel::read(sock + offset!(skc_v6_rcv_saddr))?;
+        tuple.remote_address = kernel::read(sock + offset!(skc_v6_daddr))?;
+    } else {
+        tuple.local_address = mapped(kernel::read(sock + offset!(skc_rcv_saddr))?);
+        tuple.remote_address = mapped(kernel::read(sock + offset!(skc_daddr))?);
+    }
+    tuple.local_port = kernel::read(sock + offset!(skc_num))?;
+    let remote_port: u16 = kernel::read(sock + offset!(skc_dport))?;
+    tuple.remote_port = u16::from_be(remote_port);
+    let net: u64 = kernel::read(sock + offset!(skc_net))?;
+    tuple.netns = kernel::read(net + offset!(net_ns_inum))?;
+    tuple.cookie = kernel::read(sock + offset!(skc_cookie))?;
+    Ok(())
+}
+
+/// The IPv4-mapped form (RFC 4291 2.5.5.2) of an address in network order.
+#[inline(always)]
+fn mapped(address: [u8; 4]) -> [u8; 16] {
+    let [a, b, c, d] = address;
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}

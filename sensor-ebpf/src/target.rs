@@ -1,0 +1,21 @@
+//! Whether the current process is one whose traffic is wanted. Tested before anything else.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+
+use crate::{globals, maps::TARGETS};
+
+/// Whether the current process is a target. The sensor itself never is.
+#[inline(always)]
+pub(crate) fn is_current() -> bool {
+    is(bpf_get_current_pid_tgid() >> 32)
+}
+
+#[inline(always)]
+fn is(tgid: u64) -> bool {
+    let tgid = tgid as u32;
+    if tgid == globals::sensor_tgid() {
+        return false;
+    }
+    // SAFETY: only the presence of the key is used, never the value behind the pointer.
+    !globals::selected_only() || unsafe { TARGETS.get(tgid) }.is_some()
+}

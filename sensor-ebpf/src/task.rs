@@ -1,0 +1,22 @@
+//! The current process and thread.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
+use sensor_common::{cause::Counter, record::Task};
+
+use crate::{globals::offset, kernel};
+
+/// Address of the current `task_struct`.
+#[inline(always)]
+pub(crate) fn current() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task() }
+}
+
+/// Who the current thread is. The name is the process's: threads of one process are named differently.
+#[inline(always)]
+pub(crate) fn read_current() -> Result<Task, Counter> {
+    let ids = bpf_get_current_pid_tgid();
+    let leader: u64 = kernel::read(current() + offset!(task_group_leader))?;
+    let comm = kernel::read(leader + offset!(task_comm))?;
+    Ok(Task { tgid: (ids >> 32) as u32, tid: ids as u32, comm })
+}

@@ -1,0 +1,139 @@
+//! Offsets of kernel structure members, from the running kernel's BTF.
+
+use std::path::{Path, PathBuf};
+
+use btf_rs::{Btf, BtfType, Struct, Type};
+use sensor_common::offsets::Offsets;
+
+/// Where the kernel shows its own types.
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the kernel's types could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    /// The file is not there: the kernel was built without `CONFIG_DEBUG_INFO_BTF`, or sysfs is not mounted.
+    #[error("the kernel shows no BTF at {}: {source}", path.display())]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no valid BTF.
+    #[error("cannot read the kernel's BTF at {}: {reason}", path.display())]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A structure or member that the programs read is not there.
+    #[error("the kernel's BTF has no {0}")]
+    NoMember(String),
+}
+
+/// The running kernel's types.
+pub struct KernelTypes {
+    btf: Btf,
+}
+
+impl KernelTypes {
+    /// Reads the types at `path`, normally [`VMLINUX`].
+    ///
+    /// # Errors
+    /// When the file is not there or is not BTF.
+    pub fn read(path: &Path) -> Result<Self, BtfError> {
+        let bytes =
+            std::fs::read(path).map_err(|source| BtfError::Missing { path: path.to_owned(), source })?;
+        let btf = Btf::from_bytes(&bytes)
+            .map_err(|error| BtfError::Invalid { path: path.to_owned(), reason: error.to_string() })?;
+        Ok(Self { btf })
+    }
+
+    /// All offsets that the programs need.
+    ///
+    /// # Errors
+    /// When a member is missing: the kernel is older or newer than the programs know.
+    pub fn offsets(&self) -> Result<Offsets, BtfError> {
+        Ok(Offsets {
+            skc_family: self.offset("sock_common", &["skc_family"])?,
+            skc_daddr: self.offset("sock_common", &["skc_daddr"])?,
+            skc_rcv_saddr: self.offset("sock_common", &["skc_rcv_saddr"])?,
+            skc_dport: self.offset("sock_common", &["skc_dport"])?,
+            skc_num: self.offset("sock_common", &["skc_num"])?,
+            skc_v6_daddr: self.offset("sock_common", &["skc_v6_daddr"])?,
+            skc_v6_rcv_saddr: self.offset("sock_common", &["skc_v6_rcv_saddr"])?,
+            skc_cookie: self.offset("sock_common", &["skc_cookie"])?,
+            skc_net: self.offset("sock_common", &["skc_net"])?,
+            net_ns_inum: self.offset("net", &["ns", "inum"])?,
+            sk_protocol: self.offset("sock", &["sk_protocol"])?,
+            sk_socket: self.offset("sock", &["sk_socket"])?,
+            socket_file: self.offset("socket", &["file"])?,
+            task_group_leader: self.offset("task_struct", &["group_leader"])?,
+            task_comm: self.offset("task_struct", &["comm"])?,
+            task_tgid: self.offset("task_struct", &["tgid"])?,
+            task_pid: self.offset("task_struct", &["pid"])?,
+            task_mm: self.offset("task_struct", &["mm"])?,
+            mm_arg_start: self.offset("mm_struct", &["arg_start"])?,
+            mm_arg_end: self.offset("mm_struct", &["arg_end"])?,
+            binprm_file: self.offset("linux_binprm", &["file"])?,
+            file_dentry: self.offset("file", &["f_path", "dentry"])?,
+            dentry_name: self.offset("dentry", &["d_name", "name"])?,
+        })
+    }
+
+    /// Whether a tracepoint of this name exists: the kernel defines a type for each one's function.
+    #[must_use]
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        self.btf.resolve_ids_by_name(&format!("btf_trace_{name}")).is_ok_and(|ids| !ids.is_empty())
+    }
+
+    /// Byte offset of a member within a structure, through named members and anonymous ones.
+    fn offset(&self, structure: &str, path: &[&str]) -> Result<u32, BtfError> {
+        let missing = || BtfError::NoMember(format!("{structure}.{}", path.join(".")));
+        let types = self.btf.resolve_types_by_name(structure).map_err(|_| missing())?;
+        let mut current = types.into_iter().find_map(as_struct).ok_or_else(missing)?;
+        let mut bits = 0;
+        for (depth, name) in path.iter().enumerate() {
+            let (offset, member) = self.member(&current, name).ok_or_else(missing)?;
+            bits += offset;
+            if depth + 1 < path.len() {
+                current = self.structure(member).ok_or_else(missing)?;
+            }
+        }
+        Ok(bits / 8)
+    }
+
+    /// Bit offset and type of a member, looking into anonymous structures and unions.
+    fn member(&self, structure: &Struct, name: &str) -> Option<(u32, u32)> {
+        structure.members.iter().find_map(|member| {
+            let type_id = member.get_type_id()?;
+            match self.btf.resolve_name(member) {
+                Ok(found) if found == name => Some((member.bit_offset(), type_id)),
+                Ok(found) if !found.is_empty() => None,
+                _ => {
+                    let (offset, found) = self.member(&self.structure(type_id)?, name)?;
+                    Some((member.bit_offset() + offset, found))
+                }
+            }
+        })
+    }
+
+    /// The structure that a type is, through qualifiers and typedefs.
+    fn structure(&self, type_id: u32) -> Option<Struct> {
+        let mut current = self.btf.resolve_type_by_id(type_id).ok()?;
+        loop {
+            current = match current {
+                Type::Struct(found) | Type::Union(found) => return Some(found),
+                other => self.btf.resolve_chained_type(other.as_btf_type()?).ok()?,
+            };
+        }
+    }
+}
+
+fn as_struct(found: Type) -> Option<Struct> {
+    match found {
+        Type::Struct(found) | Type::Union(found) => Some(found),
+        _ => None,
+    }
+}

@@ -1,0 +1,168 @@
+//! A running capture.
+
+use std::path::Path;
+
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+};
+use sensor_common::{cause::Counter, connection::Connection};
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    CaptureError, KernelTypes, Record, Route, Settings, VMLINUX,
+    decode::{decode, stream},
+    load::load,
+};
+use crate::protocol;
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct ConnectionPod(Connection);
+// SAFETY: `repr(C)`, integers and byte arrays only, no implicit padding.
+unsafe impl Pod for ConnectionPod {}
+
+/// The programs, attached, and their maps. Dropping it detaches everything.
+pub struct Capture {
+    events: AsyncFd<RingBuf<MapData>>,
+    connections: HashMap<MapData, u64, ConnectionPod>,
+    targets: HashMap<MapData, u32, u32>,
+    counters: PerCpuArray<MapData, u64>,
+    route: Route,
+    ring_bytes: u32,
+    max_connections: u32,
+    rejected: u64,
+    _ebpf: Ebpf,
+}
+
+/// How full something is.
+#[derive(Clone, Copy, Debug)]
+pub struct Fill {
+    /// Entries or bytes in use.
+    pub used: u64,
+    /// The most there can be.
+    pub capacity: u64,
+}
+
+impl Capture {
+    /// Probes the kernel, loads and attaches. `log_level` is aya-log's: 0 compiles the messages out.
+    ///
+    /// # Errors
+    /// When the kernel lacks something, refuses a program, or another sensor runs.
+    pub fn start(settings: &Settings, log_level: u8) -> Result<Self, CaptureError> {
+        let offsets = KernelTypes::read(Path::new(VMLINUX))?.offsets()?;
+        let route = settings.route.unwrap_or(Route::Socket);
+        let mut ebpf = load(settings, route, offsets, log_level)?;
+        let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
+            .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
+        let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
+            .map_err(|error| CaptureError::kernel("open", "CONNECTIONS", error))?;
+        let targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)
+            .map_err(|error| CaptureError::kernel("open", "TARGETS", error))?;
+        let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
+            .map_err(|error| CaptureError::kernel("open", "COUNTERS", error))?;
+        // SAFETY: the ring buffer owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
+        let events = unsafe { AsyncFd::register(events) }
+            .map_err(|error| CaptureError::kernel("watch", "EVENTS", std::io::Error::from(error)))?;
+        Ok(Self {
+            events,
+            connections,
+            targets,
+            counters,
+            route,
+            ring_bytes: settings.ring_bytes,
+            max_connections: settings.max_connections,
+            rejected: 0,
+            _ebpf: ebpf,
+        })
+    }
+
+    /// The way in that is in use.
+    #[must_use]
+    pub fn route(&self) -> Route {
+        self.route
+    }
+
+    /// Waits until the ring buffer is filling up. Records below that mark wait for the reader's timer.
+    ///
+    /// # Errors
+    /// When the descriptor can no longer be watched.
+    pub async fn filling(&self) -> std::io::Result<()> {
+        self.events.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Hands all records that wait, up to `limit`, to `sink`; how many they were.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> usize {
+        let ring = self.events.get_mut();
+        let mut count = 0;
+        while count < limit {
+            let Some(item) = ring.next() else { break };
+            match decode(&item) {
+                Some(record) => sink(record),
+                None => self.rejected += 1,
+            }
+            count += 1;
+        }
+        count
+    }
+
+    /// Records that were not whole or of no known kind; expected 0.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// How far a connection has come.
+    #[must_use]
+    pub fn progress(&self, connection: protocol::Connection) -> protocol::Progress {
+        let streams = match self.connections.get(&connection.key, 0) {
+            Ok(ConnectionPod(found)) if found.id == connection.id => {
+                Some((stream(found.received), stream(found.sent)))
+            }
+            _ => None,
+        };
+        protocol::Progress { connection, streams }
+    }
+
+    /// Makes a process a target.
+    ///
+    /// # Errors
+    /// When the map of targets is full.
+    pub fn target(&mut self, tgid: u32) -> Result<(), CaptureError> {
+        self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
+    }
+
+    /// The kernel side's counters, summed over the processors, in the order of [`Counter::ALL`].
+    ///
+    /// # Errors
+    /// When the map cannot be read.
+    pub fn counters(&self) -> Result<[u64; Counter::LEN as usize], CaptureError> {
+        let mut sums = [0; Counter::LEN as usize];
+        for (counter, sum) in Counter::ALL.into_iter().zip(&mut sums) {
+            let values = self
+                .counters
+                .get(&(counter as u32), 0)
+                .map_err(|error| CaptureError::kernel("read", "COUNTERS", error))?;
+            *sum = values.iter().sum();
+        }
+        Ok(sums)
+    }
+
+    /// How many connections the kernel follows. Counts them one by one: ask seldom.
+    #[must_use]
+    pub fn connections(&self) -> Fill {
+        let used = self.connections.keys().filter_map(Result::ok).count() as u64;
+        Fill { used, capacity: u64::from(self.max_connections) }
+    }
+
+    /// Size of the ring buffer, in bytes.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u32 {
+        self.ring_bytes
+    }
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, CaptureError> {
+    ebpf.take_map(name).ok_or_else(|| CaptureError::Unsupported(format!("the eBPF object has no map {name}")))
+}

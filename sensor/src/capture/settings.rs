@@ -1,0 +1,39 @@
+//! What the capture is told before it starts.
+
+/// A way into the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// fentry and fexit on the TCP functions.
+    Fentry,
+    /// The tracepoints of socket operations, with the registers of the system call in progress.
+    Socket,
+    /// The tracepoints of system calls.
+    Syscall,
+}
+
+impl Route {
+    /// Its name in the configuration, in metrics and in messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Socket => "socket",
+            Self::Syscall => "syscall",
+        }
+    }
+}
+
+/// Settings of the capture, already validated.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The way in; `None` chooses by what the kernel allows.
+    pub route: Option<Route>,
+    /// Head bytes to capture of each message.
+    pub head_bytes: u32,
+    /// Size of the ring buffer in bytes; a power of two and a multiple of the page size.
+    pub ring_bytes: u32,
+    /// The most connections to follow at a time.
+    pub max_connections: u32,
+    /// Whether only processes named by [`super::Capture::target`] are followed.
+    pub selected_only: bool,
+}
