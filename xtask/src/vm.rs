@@ -63,8 +63,8 @@ pub(crate) struct VmArgs {
     /// Only boot and tell what the kernel has: no sensor is built and no test run
     #[arg(long)]
     boot: bool,
-    /// A shell on the guest's console instead of tests
-    #[arg(long, conflicts_with = "boot")]
+    /// A shell on the console instead of tests; with --boot, the guest has no sensor
+    #[arg(long)]
     shell: bool,
     /// Provoke each kind of disaster in a guest and see that it is noticed
     #[arg(long, conflicts_with_all = ["boot", "shell", "filter"])]
