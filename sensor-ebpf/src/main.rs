@@ -26,7 +26,7 @@ mod task;
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
 /// A panic that can be reached is an endless loop, which the verifier refuses to load.
-#[cfg(target_arch = "bpf")]
+#[cfg(not(test))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

@@ -9,4 +9,5 @@ pub mod config;
 pub mod identity;
 pub mod metric;
 pub mod protocol;
+pub mod semantic;
 pub mod trace;

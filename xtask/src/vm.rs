@@ -4,7 +4,7 @@
 //! the programs that the tests use. Init runs every test once for each way of capture, reports on a serial port of
 //! its own, and powers off. Nothing of the guest is a secret of xtask: `--shell` gives a person its console.
 
-mod apt;
+mod archive;
 mod cpio;
 mod event;
 mod image;
@@ -21,7 +21,7 @@ mod source;
 mod way;
 
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,12 +33,21 @@ use self::kernel::{Kernel, Unpacked};
 use self::payload::Payload;
 use self::qemu::{Accel, End, Guest, Outcome};
 use self::report::Report;
+use crate::servers;
+use crate::workspace::{self, Workspace};
 
 /// How long a guest may be quiet. A single test may be quiet for as long as it may take.
 const SILENCE: Duration = Duration::from_secs(300);
 
+/// Of a guest, in mebibytes: the tests' Java servers and 64 MiB of ring buffers fit twice.
+const MEMORY: u32 = 2048;
+/// Of one kernel's tests, in minutes.
+const LIMIT: u64 = 90;
+/// How long a test at full speed runs, in seconds: emulation is slow enough to show a race sooner.
+const LOAD_SECONDS: u32 = 10;
+
 #[derive(Debug, Args)]
-pub(crate) struct VmArgs {
+pub(crate) struct Options {
     /// Which kernel to boot
     #[arg(long, value_enum, default_value = "all")]
     kernel: Choice,
@@ -49,13 +58,13 @@ pub(crate) struct VmArgs {
     #[arg(long, value_enum, default_value = "tcg")]
     accel: Accel,
     /// Memory of the guest in MiB
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = MEMORY)]
     memory: u32,
     /// The longest a guest may run, in minutes
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, default_value_t = LIMIT)]
     limit: u64,
     /// How long the tests at full speed run, in seconds
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = LOAD_SECONDS)]
     load_seconds: u32,
     /// Fetch the newest packages of each kernel even where some are cached
     #[arg(long)]
@@ -95,76 +104,76 @@ impl Choice {
     }
 }
 
-/// Runs what the arguments say.
+/// Runs what the options say.
 ///
 /// # Errors
 /// A test failed on some kernel, a guest came to grief, or something needed is missing.
-pub(crate) fn run(args: VmArgs) -> Result<()> {
-    let kernels = args.kernel.kernels();
-    if args.self_test {
-        return self_test(&args, kernels[0]);
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let kernels = options.kernel.kernels();
+    if options.self_test {
+        return self_test(workspace, options, kernels[0]);
     }
-    let bare = args.boot;
-    let whole = args.kernel == Choice::All && args.filter.is_none() && !bare && !args.shell;
-    let reports = matrix(&args, &kernels)?;
-    report::print(&reports)?;
+    let reports = matrix(workspace, options, &kernels)?;
+    let whole = options.kernel == Choice::All && options.filter.is_none() && !options.boot && !options.shell;
     if whole {
-        report::write_document(&root().join("docs/kernels.md"), &reports)?;
+        report::write_document(&workspace.root.join("docs/kernels.md"), &reports)?;
     }
-    match reports.iter().filter(|r| !r.ok()).count() {
-        0 => Ok(()),
-        failed => bail!("{failed} of {} kernels failed", reports.len()),
-    }
+    verdict(&reports)
 }
 
 /// The part of the matrix that `cargo xtask test` runs: what customers have today, and what they get next.
-#[expect(dead_code, reason = "`cargo xtask test` calls it")]
-pub(crate) fn test_matrix() -> Result<()> {
-    let args = VmArgs {
+///
+/// # Errors
+/// As [`run`].
+#[expect(dead_code, reason = "`cargo xtask test` is to call it")]
+pub(crate) fn test_matrix(workspace: &Workspace) -> Result<()> {
+    let options = Options {
         kernel: Choice::All,
         filter: None,
         accel: Accel::Tcg,
-        memory: 2048,
-        limit: 90,
-        load_seconds: 5,
+        memory: MEMORY,
+        limit: LIMIT,
+        load_seconds: LOAD_SECONDS,
         refresh: false,
         boot: false,
         shell: false,
         self_test: false,
     };
-    let reports = matrix(&args, &[Kernel::V6_1, Kernel::Newest])?;
-    report::print(&reports)?;
+    verdict(&matrix(workspace, &options, &[Kernel::V6_1, Kernel::Newest])?)
+}
+
+fn verdict(reports: &[Report]) -> Result<()> {
+    report::print(reports)?;
     match reports.iter().filter(|r| !r.ok()).count() {
         0 => Ok(()),
         failed => bail!("{failed} of {} kernels failed", reports.len()),
     }
 }
 
-fn matrix(args: &VmArgs, kernels: &[Kernel]) -> Result<Vec<Report>> {
-    let lab = Lab::new(args.boot)?;
+fn matrix(workspace: &Workspace, options: &Options, kernels: &[Kernel]) -> Result<Vec<Report>> {
+    let (lab, kernels) = Lab::new(workspace, options, kernels)?;
     let mut reports = Vec::new();
-    for kernel in kernels {
-        let unpacked = kernel.unpacked(&lab.cache, args.refresh)?;
+    for (kernel, unpacked) in kernels {
         let job = Job {
             test_seconds: SILENCE.as_secs() - 30,
-            patience: if args.accel == Accel::Tcg { 5 } else { 1 },
-            load_seconds: args.load_seconds,
-            filter: args.filter.clone(),
+            patience: if options.accel == Accel::Tcg { 5 } else { 1 },
+            load_seconds: options.load_seconds,
+            filter: options.filter.clone(),
             provoke: None,
-            shell: args.shell,
+            shell: options.shell,
         };
-        let limit = Duration::from_secs(args.limit * 60);
-        if let Some(outcome) = lab.boot(args, *kernel, &unpacked, &job, SILENCE, limit)? {
-            reports.push(Report::new(*kernel, unpacked, outcome, args.boot));
+        let limit = Duration::from_secs(options.limit * 60);
+        if let Some(outcome) = lab.boot(options, kernel, &unpacked, &job, SILENCE, limit)? {
+            reports.push(Report::new(kernel, unpacked, outcome, options.boot));
         }
     }
     Ok(reports)
 }
 
 /// Sees to it that no disaster passes for a success.
-fn self_test(args: &VmArgs, kernel: Kernel) -> Result<()> {
-    let lab = Lab::new(true)?;
-    let unpacked = kernel.unpacked(&lab.cache, args.refresh)?;
+fn self_test(workspace: &Workspace, options: &Options, kernel: Kernel) -> Result<()> {
+    let (lab, kernels) = Lab::new(workspace, options, &[kernel])?;
+    let unpacked = &kernels[0].1;
     let (silence, limit) = (Duration::from_secs(20), Duration::from_secs(40));
     for (provoke, expected) in [
         (Provoke::Panic, End::Trouble("the kernel panicked")),
@@ -174,7 +183,7 @@ fn self_test(args: &VmArgs, kernel: Kernel) -> Result<()> {
         (Provoke::Failure, End::Verdict { ok: false }),
     ] {
         let job = Job { provoke: Some(provoke), test_seconds: 1, ..Job::default() };
-        let outcome = lab.boot(args, kernel, &unpacked, &job, silence, limit)?;
+        let outcome = lab.boot(options, kernel, unpacked, &job, silence, limit)?;
         let end = outcome.context("a guest without a person has an outcome")?.end;
         say(format!("kernel {kernel}: {provoke:?}: {end:?}"));
         if end != expected {
@@ -189,35 +198,56 @@ fn self_test(args: &VmArgs, kernel: Kernel) -> Result<()> {
 
 /// Everything that all guests share.
 struct Lab {
-    cache: PathBuf,
     /// One folder a guest is made here.
     target: PathBuf,
     payload: Payload,
     disk: PathBuf,
+    /// Of this target directory, for as long as guests use it.
+    _lock: File,
 }
 
 impl Lab {
-    fn new(bare: bool) -> Result<Self> {
-        let cache = cache()?;
-        let target = root().join("target");
-        fs::create_dir_all(&cache)?;
-        // Two commands at once would take each other's downloads apart.
-        let lock = fs::File::create(cache.join("lock"))?;
-        lock.lock().context("lock the cache")?;
-        let payload = if bare {
-            Payload::bare(&root())?
+    /// Builds, fetches and makes everything, so that a failure comes before the first boot.
+    fn new(
+        workspace: &Workspace,
+        options: &Options,
+        kernels: &[Kernel],
+    ) -> Result<(Self, Vec<(Kernel, Unpacked)>)> {
+        servers::ensure(&[
+            servers::NGINX,
+            servers::WRK,
+            servers::CURL,
+            servers::PYTHON,
+            servers::NODE,
+            servers::JDK,
+            servers::OPENSSL,
+            servers::BPFTOOL,
+            servers::IPROUTE,
+            servers::QEMU,
+            servers::MKE2FS,
+            servers::XZ,
+        ])?;
+        let own = lock(&workspace.target.join("vm"))?;
+        let target = workspace.target.clone();
+        let payload = if options.boot || options.self_test {
+            Payload::bare(workspace)?
         } else {
-            Payload::full(&root(), &qemu::folder(&target, "payload")?)?
+            Payload::full(workspace, &qemu::folder(&target, "payload")?)?
         };
+        // Two commands at once would take each other's downloads apart.
+        let cache = workspace::cache()?.join("vm");
+        let _shared = lock(&cache)?;
         let files = program::files(&java::runtime(&cache)?, &payload.binaries())?;
         let disk = image::image(&cache, &files)?;
-        Ok(Self { cache, target, payload, disk })
+        let unpack = |kernel: &Kernel| Ok((*kernel, kernel.unpacked(&cache, options.refresh)?));
+        let kernels = kernels.iter().map(unpack).collect::<Result<_>>()?;
+        Ok((Self { target, payload, disk, _lock: own }, kernels))
     }
 
     /// Boots one guest. There is no outcome where a person was at its console.
     fn boot(
         &self,
-        args: &VmArgs,
+        options: &Options,
         kernel: Kernel,
         unpacked: &Unpacked,
         job: &Job,
@@ -231,8 +261,8 @@ impl Lab {
             vmlinuz: &unpacked.vmlinuz,
             initramfs: &initramfs,
             disk: &self.disk,
-            accel: args.accel,
-            memory: args.memory,
+            accel: options.accel,
+            memory: options.memory,
             processors: 2,
             silence,
             limit,
@@ -243,19 +273,16 @@ impl Lab {
             return Ok(None);
         }
         say(format!("kernel {kernel}: booting {}", unpacked.release));
-        guest.run(|event| report::progress(kernel, event, args.boot)).map(Some)
+        guest.run(|event| report::progress(kernel, event, options.boot)).map(Some)
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
-}
-
-fn cache() -> Result<PathBuf> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let base = base.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set\nhint: set HOME")?;
-    Ok(base.join("lionpay-sensor/vm"))
+/// Makes a folder and waits until no other command uses it.
+fn lock(dir: &Path) -> Result<File> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let file = File::create(dir.join("lock")).context("cannot create a lock file")?;
+    file.lock().with_context(|| format!("cannot lock {}", dir.display()))?;
+    Ok(file)
 }
 
 /// Tells the person at the terminal what is going on.

@@ -2,6 +2,7 @@
 //!
 //! Only this folder knows aya and the form of the records.
 
+mod attach;
 mod btf;
 mod decode;
 mod error;
@@ -9,7 +10,7 @@ mod load;
 mod session;
 mod settings;
 
-pub use btf::{BtfError, KernelTypes, VMLINUX};
+pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
 pub use session::{Capture, Fill};

@@ -10,9 +10,9 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    CaptureError, KernelTypes, Record, Route, Settings, VMLINUX,
+    CaptureError, Kernel, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
-    load::load,
+    load::{check_alone, load},
 };
 use crate::protocol;
 
@@ -29,10 +29,11 @@ pub struct Capture {
     targets: HashMap<MapData, u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     route: Route,
+    refused: Vec<(Route, CaptureError)>,
     ring_bytes: u32,
     max_connections: u32,
     rejected: u64,
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 /// How full something is.
@@ -50,9 +51,13 @@ impl Capture {
     /// # Errors
     /// When the kernel lacks something, refuses a program, or another sensor runs.
     pub fn start(settings: &Settings, log_level: u8) -> Result<Self, CaptureError> {
-        let offsets = KernelTypes::read(Path::new(VMLINUX))?.offsets()?;
-        let route = settings.route.unwrap_or(Route::Socket);
-        let mut ebpf = load(settings, route, offsets, log_level)?;
+        let kernel = Kernel::read(Path::new(VMLINUX))?;
+        let mut ebpf = load(settings, kernel.offsets, log_level)?;
+        attach::common(&mut ebpf)?;
+        check_alone(&ebpf)?;
+        let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
+        // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
+        unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
             .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
         let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
@@ -70,10 +75,11 @@ impl Capture {
             targets,
             counters,
             route,
+            refused,
             ring_bytes: settings.ring_bytes,
             max_connections: settings.max_connections,
             rejected: 0,
-            _ebpf: ebpf,
+            ebpf,
         })
     }
 
@@ -81,6 +87,27 @@ impl Capture {
     #[must_use]
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// The routes that would have been better, and why the kernel does not allow them.
+    #[must_use]
+    pub fn refused(&self) -> &[(Route, CaptureError)] {
+        &self.refused
+    }
+
+    /// The attached programs and how many instructions the verifier went through for each, where the kernel
+    /// tells (5.16 and later).
+    #[must_use]
+    pub fn programs(&self) -> Vec<(String, Option<u32>)> {
+        let mut programs: Vec<_> = self
+            .ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                Some((name.to_owned(), program.info().ok()?.verified_instruction_count()))
+            })
+            .collect();
+        programs.sort();
+        programs
     }
 
     /// Waits until the ring buffer is filling up. Records below that mark wait for the reader's timer.
@@ -161,6 +188,26 @@ impl Capture {
     pub fn ring_bytes(&self) -> u32 {
         self.ring_bytes
     }
+}
+
+/// Attaches the route that was asked for, or the best that the kernel allows.
+fn choose(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel,
+    forced: Option<Route>,
+) -> Result<(Route, Vec<(Route, CaptureError)>), CaptureError> {
+    if let Some(route) = forced {
+        return attach::route(ebpf, kernel, route).map(|()| (route, Vec::new()));
+    }
+    let mut refused = Vec::new();
+    for route in Route::BEST_FIRST {
+        match attach::route(ebpf, kernel, route) {
+            Ok(()) => return Ok((route, refused)),
+            Err(error) => refused.push((route, error)),
+        }
+    }
+    let reasons: Vec<_> = refused.iter().map(|(route, error)| format!("{}: {error}", route.name())).collect();
+    Err(CaptureError::Unsupported(format!("the kernel allows no way in\n  {}", reasons.join("\n  "))))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, CaptureError> {

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::apt::{Apt, Package};
+use super::archive::{Archive, Package};
 use super::source;
 use super::way::Way;
 
@@ -96,14 +96,14 @@ impl Kernel {
     fn fetch(self, cache: &Path, dir: &Path) -> Result<()> {
         let mirror = source::mirror()?;
         super::say(format!("kernel {self}: fetching from suite {} of the configured mirror", self.suite()));
-        let apt = Apt::update(&cache.join("apt").join(self.suite()), &mirror, self.suite())?;
-        let packages = packages(&apt)?;
+        let archive = Archive::update(&cache.join("apt").join(self.suite()), &mirror, self.suite())?;
+        let packages = packages(&archive)?;
         let part = dir.with_extension("part");
         remove_dir(&part)?;
         fs::create_dir_all(&part)?;
         let mut sums = String::new();
         for package in &packages {
-            let file = apt.download(package, &part)?;
+            let file = archive.download(package, &part)?;
             let sum = sha256(&file)?;
             ensure!(
                 sum == package.sha256,
@@ -130,16 +130,16 @@ impl fmt::Display for Kernel {
 }
 
 /// Everything the meta package stands for that is needed to boot. Newer suites split the image from its modules.
-fn packages(apt: &Apt) -> Result<Vec<Package>> {
+fn packages(archive: &Archive) -> Result<Vec<Package>> {
     let wanted = |name: &str| {
         let parts = ["linux-image-", "linux-binary-", "linux-modules-", "linux-base-"];
         parts.iter().any(|p| name.starts_with(p)) && name.ends_with("-cloud-amd64")
     };
     let mut packages: Vec<Package> = Vec::new();
-    let mut names = apt.show("linux-image-cloud-amd64")?.depends(wanted);
+    let mut names = archive.show("linux-image-cloud-amd64")?.depends(wanted);
     while let Some(name) = names.pop() {
         if packages.iter().all(|p| p.name != name) {
-            let package = apt.show(&name)?;
+            let package = archive.show(&name)?;
             names.extend(package.depends(wanted));
             packages.push(package);
         }

@@ -13,6 +13,8 @@ use super::cpio::Cpio;
 use super::job::Job;
 use super::module::Module;
 use super::program;
+use crate::run;
+use crate::workspace::Workspace;
 
 /// Paths of everything built for the guest.
 pub(super) struct Payload {
@@ -30,17 +32,16 @@ struct Tested {
 
 impl Payload {
     /// Only init: a guest that boots, tells what its kernel has, and powers off.
-    pub(super) fn bare(root: &Path) -> Result<Self> {
-        let built = cargo(root, &["build", "--package", "tests", "--bin", "init"])?;
+    pub(super) fn bare(workspace: &Workspace) -> Result<Self> {
+        let built = cargo(workspace, &["build", "--package", "tests", "--bin", "init"])?;
         Ok(Self { init: executable(&built, "bin", "init")?, tested: None })
     }
 
     /// Init, the release build of the sensor, the tests and what they need.
-    pub(super) fn full(root: &Path, dir: &Path) -> Result<Self> {
-        super::say("building the sensor and the tests");
-        let sensor = cargo(root, &["build", "--release", "--package", "sensor", "--bin", "sensor"])?;
-        let bins = cargo(root, &["build", "--package", "tests", "--bins"])?;
-        let tests = cargo(root, &["test", "--no-run", "--package", "tests", "--test", "*"])?;
+    pub(super) fn full(workspace: &Workspace, dir: &Path) -> Result<Self> {
+        run::build(workspace, false)?;
+        let bins = cargo(workspace, &["build", "--package", "tests", "--bins"])?;
+        let tests = cargo(workspace, &["test", "--no-run", "--package", "tests", "--test", "*"])?;
         let tests: Vec<_> = executables(&tests).filter(|(kind, ..)| kind == "test").collect();
         ensure!(!tests.is_empty(), "there are no end-to-end tests to run");
         let fixtures = dir.join("fixtures");
@@ -51,7 +52,7 @@ impl Payload {
         Ok(Self {
             init: executable(&bins, "bin", "init")?,
             tested: Some(Tested {
-                sensor: executable(&sensor, "bin", "sensor")?,
+                sensor: workspace.sensor(),
                 tests: tests.into_iter().map(|(_, name, path)| (name, path)).collect(),
                 fixtures,
             }),
@@ -108,14 +109,9 @@ fn copy(cpio: &mut Cpio<impl std::io::Write>, name: &str, from: &Path) -> Result
 }
 
 /// Runs cargo and returns its messages, one JSON object a line.
-fn cargo(root: &Path, arguments: &[&str]) -> Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(arguments).args([
-        "--quiet",
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<String> {
+    let mut command = workspace.cargo();
+    command.args(arguments).args(["--quiet", "--message-format", "json-render-diagnostics"]);
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "cargo {} failed ({})", arguments.join(" "), output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

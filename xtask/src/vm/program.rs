@@ -9,20 +9,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Servers, clients and tools of the tests, with the Debian package each comes from.
-const PROGRAMS: [(&str, &str); 12] = [
-    ("nginx", "nginx-light"),
-    ("wrk", "wrk"),
-    ("curl", "curl"),
-    ("python3", "python3"),
-    ("node", "nodejs"),
-    ("openssl", "openssl"),
-    ("bpftool", "bpftool"),
-    ("bash", "bash"),
-    ("ip", "iproute2"),
-    ("ss", "iproute2"),
-    ("unshare", "util-linux"),
-    ("nsenter", "util-linux"),
+/// Servers, clients and tools of the tests.
+const PROGRAMS: &[&str] = &[
+    "nginx", "wrk", "curl", "python3", "node", "openssl", "bpftool", "bash", "ip", "ss", "unshare", "nsenter",
 ];
 
 /// What scripts take for granted.
@@ -58,19 +47,9 @@ pub(super) type Files = BTreeMap<PathBuf, PathBuf>;
 /// The programs, their libraries and their data; `also` are further binaries whose libraries must be there.
 pub(super) fn files(java: &Path, also: &[PathBuf]) -> Result<Files> {
     let mut files = Files::new();
-    let mut missing = BTreeSet::new();
-    for (name, package) in PROGRAMS {
-        match find(name) {
-            Some(path) => add(&mut files, &Path::new("/usr/bin").join(name), &path)?,
-            None => _ = missing.insert(package),
-        }
-    }
-    if !missing.is_empty() {
-        let packages = missing.into_iter().collect::<Vec<_>>().join(" ");
-        bail!("the tests need programs that this machine lacks\nhint: apt-get install {packages}");
-    }
-    for name in BASICS {
-        let path = find(name).with_context(|| format!("find program {name}"))?;
+    for name in PROGRAMS.iter().chain(BASICS) {
+        let path =
+            find(name).with_context(|| format!("the tests need the program {name}, which is not here"))?;
         add(&mut files, &Path::new("/usr/bin").join(name), &path)?;
     }
     for path in FILES.iter().map(Path::new).filter(|p| p.exists()) {

@@ -11,6 +11,7 @@ mod process;
 mod provoke;
 mod setup;
 mod suite;
+mod verified;
 
 use anyhow::Result;
 use nix::sys::reboot::{RebootMode, reboot};

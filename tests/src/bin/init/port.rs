@@ -36,8 +36,8 @@ impl Port {
         self.send(&["end", way, test, outcome, &took.as_millis().to_string()]);
     }
 
-    pub(crate) fn verified(&mut self, way: &str, program: &str, instructions: &str) {
-        self.send(&["verified", way, program, instructions]);
+    pub(crate) fn verified(&mut self, way: &str, program: &str, instructions: u64) {
+        self.send(&["verified", way, program, &instructions.to_string()]);
     }
 
     pub(crate) fn error(&mut self, text: &str) {

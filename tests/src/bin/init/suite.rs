@@ -11,6 +11,7 @@ use crate::job::Job;
 use crate::port::Port;
 use crate::process;
 use crate::setup::command;
+use crate::verified::Count;
 
 const SENSOR: &str = "/payload/sensor";
 const WAYS: [&str; 3] = ["fentry", "socket", "syscall"];
@@ -114,12 +115,14 @@ fn refusal(config: &Path) -> Result<Option<String>> {
 
 /// Reports how many instructions the verifier went through for each program that this way loads.
 fn verified(port: &mut Port, way: &str, config: &Path) -> Result<()> {
-    let mut check = command(SENSOR);
-    let text = output(check.arg("check").arg("--config").arg(config).arg("--verified"))?;
-    for line in text.lines() {
-        if let ["program", program, "verified", count] = line.split_whitespace().collect::<Vec<_>>()[..] {
-            port.verified(way, program, count);
-        }
+    let count = Count::start()?;
+    let mut sensor = command(SENSOR);
+    sensor.arg("run").arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--duration", "1s"]);
+    output(&mut sensor)?;
+    let counts = count.finish()?;
+    ensure!(!counts.is_empty(), "the sensor loaded no program by the way {way}");
+    for (program, instructions) in counts {
+        port.verified(way, &program, instructions);
     }
     Ok(())
 }

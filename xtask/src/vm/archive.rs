@@ -7,9 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::source::Mirror;
+use crate::command;
 
 /// One package as the signed index describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,38 +23,38 @@ pub(super) struct Package {
 }
 
 /// apt for one suite of one mirror, its state under one directory.
-pub(super) struct Apt {
+pub(super) struct Archive {
     dir: PathBuf,
 }
 
-impl Apt {
+impl Archive {
     /// Fetches and verifies the suite's index.
     pub(super) fn update(dir: &Path, mirror: &Mirror, suite: &str) -> Result<Self> {
         fs::create_dir_all(dir.join("lists/partial"))?;
         fs::create_dir_all(dir.join("cache/archives/partial"))?;
         fs::write(dir.join("mirror.sources"), mirror.source(suite))?;
         fs::write(dir.join("status"), "")?;
-        let apt = Self { dir: dir.to_owned() };
-        run(apt.command("apt-get").arg("update")).with_context(|| {
+        let archive = Self { dir: dir.to_owned() };
+        command::output(archive.command("apt-get").arg("update")).with_context(|| {
             format!(
                 "read the index of suite {suite} from the configured mirror\n\
                  hint: if its signature is by a key unknown here, upgrade the package debian-archive-keyring; \
                  if the suite is gone, it has moved to an archive mirror"
             )
         })?;
-        Ok(apt)
+        Ok(archive)
     }
 
     /// What the index says of a package; the newest version where there are several.
     pub(super) fn show(&self, name: &str) -> Result<Package> {
-        let text = run(self.command("apt-cache").args(["show", "--no-all-versions", name]))?;
+        let text = command::output(self.command("apt-cache").args(["show", "--no-all-versions", name]))?;
         Package::parse(&text).with_context(|| format!("read the index entry of package {name}"))
     }
 
     /// Downloads one package into a directory and returns its path. apt compares the checksum with the index.
     pub(super) fn download(&self, package: &Package, into: &Path) -> Result<PathBuf> {
         let wanted = format!("{}={}", package.name, package.version);
-        run(self.command("apt-get").args(["download", &wanted]).current_dir(into))?;
+        command::output(self.command("apt-get").args(["download", &wanted]).current_dir(into))?;
         // The version in the name is escaped by apt's own rules, so only the package's name is compared.
         let prefix = format!("{}_", package.name);
         let file = fs::read_dir(into)?
@@ -113,15 +114,6 @@ impl Package {
 fn first_name(dependency: &str) -> Option<String> {
     let name = dependency.split('|').next()?.split_whitespace().next()?;
     Some(name.split(':').next()?.to_owned())
-}
-
-fn run(command: &mut Command) -> Result<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().with_context(|| format!("start {name}"))?;
-    if !output.status.success() {
-        bail!("{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]
