@@ -13,8 +13,8 @@ use super::cpio::Cpio;
 use super::job::Job;
 use super::module::Module;
 use super::program;
-use crate::run;
 use crate::workspace::Workspace;
+use crate::{command, run};
 
 /// Paths of everything built for the guest.
 pub(super) struct Payload {
@@ -49,14 +49,11 @@ impl Payload {
         let status = Command::new(&prepare).arg(&fixtures).status();
         let status = status.with_context(|| format!("start {}", prepare.display()))?;
         ensure!(status.success(), "the tests' fixtures could not be prepared ({status})");
-        Ok(Self {
-            init: executable(&bins, "bin", "init")?,
-            tested: Some(Tested {
-                sensor: workspace.sensor(),
-                tests: tests.into_iter().map(|(_, name, path)| (name, path)).collect(),
-                fixtures,
-            }),
-        })
+        fs::create_dir_all(dir.join("stripped"))?;
+        let init = stripped(&executable(&bins, "bin", "init")?, dir, "init")?;
+        let strip = |(_, name, path): (_, String, PathBuf)| Ok((name.clone(), stripped(&path, dir, &name)?));
+        let tests = tests.into_iter().map(strip).collect::<Result<_>>()?;
+        Ok(Self { init, tested: Some(Tested { sensor: workspace.sensor(), tests, fixtures }) })
     }
 
     /// Every binary whose libraries must be on the guest's disk.
@@ -115,6 +112,14 @@ fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<String> {
     let output = command.stderr(Stdio::inherit()).output().context("start cargo")?;
     ensure!(output.status.success(), "cargo {} failed ({})", arguments.join(" "), output.status);
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A copy without debug information: five times less to load and unpack before init starts. The sensor is not
+/// touched, it is to be the very file that is shipped.
+fn stripped(program: &Path, dir: &Path, name: &str) -> Result<PathBuf> {
+    let copy = dir.join("stripped").join(name);
+    command::output(Command::new("strip").arg("--strip-debug").arg("-o").args([&copy, program]))?;
+    Ok(copy)
 }
 
 fn executable(messages: &str, kind: &str, name: &str) -> Result<PathBuf> {

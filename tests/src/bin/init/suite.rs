@@ -11,7 +11,7 @@ use crate::job::Job;
 use crate::port::Port;
 use crate::process;
 use crate::setup::command;
-use crate::verified::Count;
+use crate::verified::Place;
 
 const SENSOR: &str = "/payload/sensor";
 const WAYS: [&str; 3] = ["fentry", "socket", "syscall"];
@@ -27,6 +27,7 @@ pub(crate) fn run(port: &mut Port, job: &Job) -> Result<bool> {
         "no test has a name that contains {:?}",
         job.filter.as_deref().unwrap_or_default()
     );
+    let place = Place::find()?;
     let mut ok = true;
     for way in WAYS {
         let config = config(way)?;
@@ -37,7 +38,7 @@ pub(crate) fn run(port: &mut Port, job: &Job) -> Result<bool> {
             }
             None => port.way(way, true, ""),
         }
-        verified(port, way, &config)?;
+        verified(port, &place, way, &config)?;
         for test in &tests {
             ok &= test.run(port, job, way)?;
         }
@@ -114,8 +115,8 @@ fn refusal(config: &Path) -> Result<Option<String>> {
 }
 
 /// Reports how many instructions the verifier went through for each program that this way loads.
-fn verified(port: &mut Port, way: &str, config: &Path) -> Result<()> {
-    let count = Count::start()?;
+fn verified(port: &mut Port, place: &Place, way: &str, config: &Path) -> Result<()> {
+    let count = place.count()?;
     let mut sensor = command(SENSOR);
     sensor.arg("run").arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--duration", "1s"]);
     output(&mut sensor)?;

@@ -14,11 +14,12 @@ const EVENT: &str = "lionpay/verified";
 /// The step after acceptance, first argument `struct bpf_verifier_env *`, by the name it has had over time.
 const STEPS: [&str; 2] = ["bpf_convert_ctx_accesses", "convert_ctx_accesses"];
 
-/// Counts while it lives.
-pub(crate) struct Count(());
+/// Where in the verifier's environment a program's name and count are.
+pub(crate) struct Place(String);
 
-impl Count {
-    pub(crate) fn start() -> Result<Self> {
+impl Place {
+    /// Reads the kernel's BTF: slow under emulation, so once for all counts.
+    pub(crate) fn find() -> Result<Self> {
         let bytes = fs::read("/sys/kernel/btf/vmlinux").context("read the kernel's BTF")?;
         let btf = Btf::from_bytes(&bytes).context("parse the kernel's BTF")?;
         let offset = |structure, member| {
@@ -29,18 +30,23 @@ impl Count {
         let aux = offset("bpf_prog", "aux")?;
         let name = offset("bpf_prog_aux", "name")?;
         let count = offset("bpf_verifier_env", "insn_processed")?;
-        let symbols = fs::read_to_string("/proc/kallsyms").context("read the kernel's symbols")?;
-        let exists = |step: &&&str| symbols.lines().any(|l| l.split_whitespace().nth(2) == Some(**step));
-        let step =
-            STEPS.iter().find(exists).context("the verifier of this kernel has none of the known steps")?;
-        write("trace", "")?;
-        let event =
-            format!("p:{EVENT} {step} name=+{name}(+{aux}(+{program}(%di))):string count=+{count}(%di):u32");
-        write("kprobe_events", &event)?;
-        write(&format!("events/{EVENT}/enable"), "1")?;
-        Ok(Self(()))
+        Ok(Self(format!("name=+{name}(+{aux}(+{program}(%di))):string count=+{count}(%di):u32")))
     }
 
+    /// Counts from now on.
+    pub(crate) fn count(&self) -> Result<Count> {
+        write("trace", "")?;
+        let define = |step: &&&str| write("kprobe_events", &format!("p:{EVENT} {step} {}", self.0)).is_ok();
+        STEPS.iter().find(define).context("the verifier of this kernel has none of the known steps")?;
+        write(&format!("events/{EVENT}/enable"), "1")?;
+        Ok(Count(()))
+    }
+}
+
+/// Counts while it lives.
+pub(crate) struct Count(());
+
+impl Count {
     /// Instructions by program; the largest count where a program was loaded more than once.
     pub(crate) fn finish(self) -> Result<BTreeMap<String, u64>> {
         let trace = fs::read_to_string(format!("{TRACING}/trace")).context("read the trace")?;
