@@ -51,6 +51,12 @@ impl Counter {
     /// How many slots there are.
     pub const LEN: u32 = 12;
 
+    /// Whether a count is something that was not seen; the others only tell what was.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly)
+    }
+
     /// The slot's name in metrics, in `snake_case`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -7,11 +7,13 @@ mod btf;
 mod decode;
 mod error;
 mod load;
+mod probe;
 mod session;
 mod settings;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
-pub use session::{Capture, Fill};
+pub use probe::{Answer, Capability};
+pub use session::{Capture, Drained, Fill};
 pub use settings::{Route, Settings};

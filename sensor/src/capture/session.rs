@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    CaptureError, Kernel, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Kernel, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
 };
@@ -36,6 +36,20 @@ pub struct Capture {
     ebpf: Ebpf,
 }
 
+/// What one look into the ring buffer found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// Records taken.
+    pub records: usize,
+    /// Bytes that they took in the ring buffer.
+    pub bytes: u64,
+}
+
+/// Bytes before each record in a ring buffer (`BPF_RINGBUF_HDR_SZ`).
+const RECORD_HEADER: u64 = 8;
+/// Records start at multiples of this many bytes.
+const RECORD_ALIGNMENT: usize = 8;
+
 /// How full something is.
 #[derive(Clone, Copy, Debug)]
 pub struct Fill {
@@ -51,7 +65,13 @@ impl Capture {
     /// # Errors
     /// When the kernel lacks something, refuses a program, or another sensor runs.
     pub fn start(settings: &Settings, log_level: u8) -> Result<Self, CaptureError> {
+        if let Err(reason) = Capability::Privilege.probe() {
+            return Err(CaptureError::NoPrivilege(reason.clone()));
+        }
         let kernel = Kernel::read(Path::new(VMLINUX))?;
+        if let Err(reason) = Capability::RingBuffer.probe() {
+            return Err(CaptureError::Unsupported(format!("no ring buffer: {reason}")));
+        }
         let mut ebpf = load(settings, kernel.offsets, log_level)?;
         attach::common(&mut ebpf)?;
         check_alone(&ebpf)?;
@@ -119,19 +139,20 @@ impl Capture {
         Ok(())
     }
 
-    /// Hands all records that wait, up to `limit`, to `sink`; how many they were.
-    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> usize {
+    /// Hands all records that wait, up to `limit`, to `sink`.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> Drained {
         let ring = self.events.get_mut();
-        let mut count = 0;
-        while count < limit {
+        let mut drained = Drained::default();
+        while drained.records < limit {
             let Some(item) = ring.next() else { break };
             match decode(&item) {
                 Some(record) => sink(record),
                 None => self.rejected += 1,
             }
-            count += 1;
+            drained.records += 1;
+            drained.bytes += RECORD_HEADER + item.len().next_multiple_of(RECORD_ALIGNMENT) as u64;
         }
-        count
+        drained
     }
 
     /// Records that were not whole or of no known kind; expected 0.
@@ -158,6 +179,41 @@ impl Capture {
     /// When the map of targets is full.
     pub fn target(&mut self, tgid: u32) -> Result<(), CaptureError> {
         self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
+    }
+
+    /// Makes a process no target.
+    pub fn untarget(&mut self, tgid: u32) {
+        // It need not have been one.
+        let _ = self.targets.remove(&tgid);
+    }
+
+    /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled
+    /// out unless [`Self::start`] was given a level.
+    pub fn forward_messages(&mut self) {
+        let logger = match aya_log::EbpfLogger::init(&mut self.ebpf) {
+            // SAFETY: the logger owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
+            Ok(logger) => unsafe { AsyncFd::register(logger) },
+            Err(error) => {
+                tracing::warn!("messages of the eBPF programs are not shown: {error}");
+                return;
+            }
+        };
+        match logger {
+            Ok(mut logger) => {
+                tokio::spawn(async move {
+                    while let Ok(mut ready) = logger.readable_mut().await {
+                        ready.get_inner_mut().flush();
+                        ready.clear_ready();
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "messages of the eBPF programs are not shown: {}",
+                    std::io::Error::from(error)
+                );
+            }
+        }
     }
 
     /// The kernel side's counters, summed over the processors, in the order of [`Counter::ALL`].

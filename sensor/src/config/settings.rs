@@ -42,6 +42,20 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// What the capture is told of these settings.
+    #[must_use]
+    pub fn capture_settings(&self) -> capture::Settings {
+        capture::Settings {
+            route: self.capture.route.forced(),
+            head_bytes: self.capture.head_bytes,
+            ring_bytes: self.capture.ring_bytes,
+            max_connections: self.capture.max_connections,
+            selected_only: !self.target.processes.is_empty(),
+        }
+    }
+}
+
 /// How the kernel is observed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]

@@ -29,17 +29,24 @@ impl Default for Processes {
 }
 
 impl Processes {
-    /// A process replaced its program.
-    pub fn exec(&mut self, tgid: u32, executable: &[u8], arguments: &[u8]) {
+    /// A process replaced its program; what it is called now.
+    pub fn exec(&mut self, tgid: u32, executable: &[u8], arguments: &[u8]) -> Arc<str> {
         let executable = String::from_utf8_lossy(executable);
         let arguments = String::from_utf8_lossy(arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
-        self.names.put(tgid, service_name(&executable, &arguments).into());
+        let name: Arc<str> = service_name(&executable, &arguments).into();
+        self.names.put(tgid, Arc::clone(&name));
+        name
     }
 
     /// A process made another, which runs the same program until it replaces it.
     pub fn fork(&mut self, child: u32, parent: u32) {
-        match self.names.get(&parent).cloned() {
+        let name = self.names.get(&parent).cloned().or_else(|| {
+            let name: Arc<str> = from_proc(parent)?.into();
+            self.names.put(parent, Arc::clone(&name));
+            Some(name)
+        });
+        match name {
             Some(name) => self.names.put(child, name),
             // The number may have belonged to a process that is gone.
             None => self.names.pop(&child),

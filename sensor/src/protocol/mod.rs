@@ -3,8 +3,26 @@
 //! Pure: no kernel, no clock, no I/O. What goes in is an [`Event`], what comes out is an [`Exchange`], so every
 //! parser can be tested and fuzzed alone. Times are nanoseconds of `CLOCK_MONOTONIC`.
 
+mod ask;
 mod event;
 mod exchange;
+mod http1;
+mod loss;
+mod table;
+mod tracker;
 
 pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, Stream, Task};
 pub use exchange::{End, Exchange, Message, Role};
+pub use loss::{Loss, LossCounts};
+pub use tracker::{Tracker, TrackerConfig};
+
+#[cfg(test)]
+mod tests;
+
+/// Stands in until routes are made.
+pub struct RouteLimiter;
+impl RouteLimiter {
+    pub fn new(_: usize) -> Self { Self }
+    pub fn folded(&self) -> u64 { 0 }
+    pub fn route(&mut self, _: &str, path: &str) -> std::sync::Arc<str> { path.into() }
+}

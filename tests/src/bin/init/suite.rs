@@ -31,7 +31,7 @@ pub(crate) fn run(port: &mut Port, job: &Job) -> Result<bool> {
     let mut ok = true;
     for way in WAYS {
         let config = config(way)?;
-        match refusal(&config)? {
+        match refusal(way, &config)? {
             Some(reason) => {
                 port.way(way, false, &reason);
                 continue;
@@ -101,7 +101,7 @@ fn config(way: &str) -> Result<PathBuf> {
 }
 
 /// Why the sensor would not capture this way, in its own words.
-fn refusal(config: &Path) -> Result<Option<String>> {
+fn refusal(way: &str, config: &Path) -> Result<Option<String>> {
     let output =
         command(SENSOR).arg("check").arg("--config").arg(config).output().context("start the sensor")?;
     if output.status.success() {
@@ -110,8 +110,12 @@ fn refusal(config: &Path) -> Result<Option<String>> {
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
     eprintln!("{text}");
-    let last = text.lines().rfind(|l| !l.trim().is_empty() && !l.starts_with("hint:"));
-    Ok(Some(format!("{} ({})", last.unwrap_or("no reason given"), output.status)))
+    // `no  route socket   the reason`
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let reason = text.lines().map(words).find(|l| l.starts_with(&["no".into(), "route".into(), way.into()]));
+    let reason = reason.map(|words| words[3..].join(" "));
+    let reason = reason.unwrap_or_else(|| text.lines().last().unwrap_or("no reason given").to_owned());
+    Ok(Some(format!("{reason} ({})", output.status)))
 }
 
 /// Reports how many instructions the verifier went through for each program that this way loads.
