@@ -1,9 +1,13 @@
 //! nginx as fast as wrk can drive it: nothing is lost, and what is lost is counted.
 
-use tests::calls::{Role, calls, total};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tests::calls::{Role, calls, counted, total};
 use tests::client::wrk_fast;
-use tests::sensor::{Options, Sensor};
+use tests::sensor::{Options, Sensor, lost};
 use tests::server::{Kind, Server};
+use tests::wait::{patience, wait_for};
 
 fn seconds() -> u64 {
     match std::env::var("SENSOR_TEST_SECONDS") {
@@ -47,17 +51,18 @@ fn nothing_lost(sensor: &Sensor, path: &str, round: &Round) {
         list.retain(|_, count| *count > 0);
         list
     };
-    let counted = |role| {
+    let counted_calls = |role| {
         let mut calls = sensor.counted(role, round.port);
         calls.remove("GET /status 200");
         calls
     };
-    tests::wait::wait_for(tests::wait::patience(20), || {
-        (total(&counted(Role::Server)) + total(&counted(Role::Client)) >= 2 * round.requests).then_some(())
+    wait_for(patience(20), || {
+        (total(&counted_calls(Role::Server)) + total(&counted_calls(Role::Client)) >= 2 * round.requests)
+            .then_some(())
     });
     assert_eq!(sensor.lost(), calls(&[]), "something was lost");
-    assert_eq!(counted(Role::Server), of(round.answered), "server: counted (left), true (right)");
-    assert_eq!(counted(Role::Client), of(round.received), "client: counted (left), true (right)");
+    assert_eq!(counted_calls(Role::Server), of(round.answered), "server: counted (left), true (right)");
+    assert_eq!(counted_calls(Role::Client), of(round.received), "client: counted (left), true (right)");
 }
 
 #[test]
@@ -72,4 +77,60 @@ fn files_at_full_speed_lose_nothing() {
     let sensor = only_these().start();
     let round = round("/fast-file", seconds().min(10));
     nothing_lost(&sensor, "/fast-file", &round);
+}
+
+/// Causes of `sensor_lost_total` of which each count is one request on one side; the other causes tell of detail or
+/// of bytes, not of requests.
+const LOST_REQUESTS: [&str; 9] = [
+    "ring_full_request",
+    "cut_start_line",
+    "lost_response",
+    "lost_close",
+    "desynchronized",
+    "pipeline_overflow",
+    "evicted_connection",
+    "pair_timeout",
+    "shutdown",
+];
+
+/// The daemon is held up while the smallest ring buffer fills many times over: what is not counted is counted as
+/// lost, to the last request.
+#[test]
+fn counted_and_lost_make_the_whole() {
+    let sensor = only_these().capture("ring_bytes", "65536").start();
+    let server = Server::start(Kind::Nginx);
+    let (port, url) = (server.port, server.url("/fast"));
+    let received = std::thread::scope(|scope| {
+        let load = scope.spawn(|| wrk_fast(&url, 6));
+        for _ in 0..5 {
+            // Not to wait for anything: to be stopped for so long, and to run for so long, is the test.
+            std::thread::sleep(Duration::from_millis(500));
+            sensor.signal(Signal::SIGSTOP);
+            std::thread::sleep(Duration::from_millis(500));
+            sensor.signal(Signal::SIGCONT);
+        }
+        load.join().expect("wrk's thread")
+    });
+    let (requests, _) = server.stop_fast();
+    assert!(received > 10_000, "a load that fills the ring buffer");
+
+    let balance = || {
+        let metrics = sensor.metrics();
+        let lost = lost(&metrics);
+        let counted = [Role::Server, Role::Client].map(|role| {
+            let mut calls = counted(&metrics, role, port);
+            calls.remove("GET /status 200");
+            total(&calls)
+        });
+        let requests = LOST_REQUESTS.iter().filter_map(|cause| lost.get(*cause)).sum::<u64>();
+        (counted[0] + counted[1] + requests, counted, lost)
+    };
+    wait_for(patience(30), || (balance().0 == 2 * requests).then_some(()));
+    let (whole, counted, lost) = balance();
+    assert!(lost.get("ring_full_request").is_some_and(|count| *count > 0), "nothing was lost: {lost:?}");
+    assert_eq!(
+        whole,
+        2 * requests,
+        "counted {counted:?} and lost {lost:?} (left), sent on both sides (right)"
+    );
 }

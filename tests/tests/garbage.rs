@@ -63,15 +63,14 @@ fn random_bytes() {
     nothing_seen(&sensor, &ports);
 }
 
-/// Random bytes after a start that looks like HTTP.
+/// Random bytes behind what begins like HTTP, with no whole start line.
 #[test]
 fn random_bytes_behind_the_start_of_a_message() {
     let sensor = Sensor::start();
     let mut random = Random(42);
     let mut ports = Vec::new();
-    let requests =
-        ["GET ", "GET /", "POST /x HTTP/1.", "GET / HTTP/1.1\r\n", "HEAD", "OPTIONS * HTTP/1.1\r\nHost"];
-    let responses = ["HTTP/1.1 ", "HTTP/1.1 200", "HTTP/1.", "HTTP/1.1 200 OK\r\nContent-Length: "];
+    let requests = ["GET ", "GET /", "POST /x HTTP/1.", "HEAD", "OPTIONS * "];
+    let responses = ["HTTP/1.1 ", "HTTP/1.1 200", "HTTP/1.", "HTTP/"];
     for (request, response) in
         requests.iter().flat_map(|request| responses.map(|response| (request, response)))
     {
@@ -231,6 +230,25 @@ fn the_wrong_protocol() {
     nothing_seen(&sensor, &ports);
 }
 
+/// A request that a server understands only as far as it needs to refuse it is a request.
+#[test]
+fn a_malformed_header_section() {
+    let sensor = Sensor::start();
+    let mut link = link();
+    let port = link.port();
+    let before = lost_heads(&sensor, "malformed_head");
+    link.request(b"GET /bad HTTP/1.1\r\nthis is no header\r\n\r\n");
+    link.response(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    link.close_by_server();
+    sensor.expect_both(port, &calls(&[("GET /bad 400", 1)]));
+    assert_eq!(lost_heads(&sensor, "malformed_head") - before, 2, "{:?}", sensor.lost());
+}
+
+#[track_caller]
+fn lost_heads(sensor: &Sensor, cause: &str) -> u64 {
+    sensor.lost().get(cause).copied().unwrap_or(0)
+}
+
 /// The first bytes of a head that is too long to keep say what was asked; the cut is counted, on each side once.
 #[test]
 fn a_head_of_64_kib() {
@@ -240,7 +258,7 @@ fn a_head_of_64_kib() {
     link.request(b"GET /before HTTP/1.1\r\nHost: localhost\r\n\r\n");
     link.response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     sensor.expect_both(port, &calls(&[("GET /before 200", 1)]));
-    let before = sensor.lost().get("truncated_head").copied().unwrap_or(0);
+    let before = lost_heads(&sensor, "truncated_head");
 
     let start = "GET /long HTTP/1.1\r\nHost: localhost\r\nCookie: ";
     let head = format!("{start}{}\r\n\r\n", "c".repeat((64 << 10) - start.len() - 4));
@@ -256,5 +274,5 @@ fn a_head_of_64_kib() {
     link.response(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     link.close_by_client();
     sensor.expect_both(port, &calls(&[("GET /before 200", 1), ("GET /long 431", 1), ("GET /after 200", 1)]));
-    assert_eq!(sensor.lost().get("truncated_head").copied().unwrap_or(0) - before, 2, "{:?}", sensor.lost());
+    assert_eq!(lost_heads(&sensor, "truncated_head") - before, 2, "{:?}", sensor.lost());
 }
