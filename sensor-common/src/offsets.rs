@@ -83,9 +83,6 @@ pub struct Offsets {
     pub iter_iovec: u32,
     /// `ITER_UBUF`, [`ABSENT`] before 6.0
     pub iter_is_ubuf: u32,
-    /// Parameters of `tcp_recvmsg`: six with `flags` the fifth before 5.19, then five with `flags` the fourth, and
-    /// four with `flags` the fourth in the newest kernels.
-    pub recvmsg_parameters: u32,
 }
 
 /// A member that this kernel does not have.
@@ -133,6 +130,5 @@ impl Offsets {
         iter_kind_mask: 0,
         iter_iovec: 0,
         iter_is_ubuf: 0,
-        recvmsg_parameters: 0,
     };
 }

@@ -160,7 +160,8 @@ impl Buffers {
             let bytes = read_short(segment.address + used - short, short as u32)?;
             // In two steps each, because a shift by 64 is none.
             let half = (4 * short as u32) & 63;
-            tail = (tail >> half >> half) | (bytes << (32 - half & 63) << (32 - half & 63));
+            let rest = (32 - half) & 63;
+            tail = (tail >> half >> half) | (bytes << rest << rest);
             left -= used;
         }
         Ok(if left == 0 { tail } else { 0 })

@@ -70,21 +70,27 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counte
     observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
 }
 
-#[fexit(function = "tcp_recvmsg")]
-fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
-    if !target::is_current() {
-        return 0;
-    }
-    let (flags, returned): (i32, i32) = match offset!(recvmsg_parameters) {
-        4 => (ctx.arg(3), ctx.arg(4)),
-        5 => (ctx.arg(3), ctx.arg(5)),
-        _ => (ctx.arg(4), ctx.arg(6)),
+/// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
+/// result behind the parameters.
+// VERIFIER: all kernels: a program a form, because the context may be read at constant offsets only.
+macro_rules! recvmsg {
+    ($name:ident, $flags:expr, $result:expr) => {
+        #[fexit(function = "tcp_recvmsg")]
+        fn $name(ctx: FExitContext) -> i32 {
+            if target::is_current()
+                && let Err(cause) =
+                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
+            {
+                fail(&ctx, "fexit", cause);
+            }
+            0
+        }
     };
-    if let Err(cause) = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), flags, returned) {
-        fail(&ctx, "fexit", cause);
-    }
-    0
 }
+
+recvmsg!(tcp_recvmsg_4, 3, 4);
+recvmsg!(tcp_recvmsg_5, 3, 5);
+recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {

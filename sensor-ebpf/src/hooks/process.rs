@@ -22,6 +22,7 @@ use crate::{
     globals::{self, offset},
     kernel,
     maps::{EXEC_SCRATCH, TARGETS},
+    target,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -87,11 +88,7 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
         return Ok(());
     }
     let parent_tgid: u32 = kernel::read(parent + offset!(task_tgid))?;
-    // SAFETY: only the presence of the key is used.
-    if globals::selected_only()
-        && unsafe { TARGETS.get(parent_tgid) }.is_some()
-        && TARGETS.insert(tgid, 1, 0).is_err()
-    {
+    if globals::selected_only() && target::is(parent_tgid) && TARGETS.insert(tgid, 1, 0).is_err() {
         count(Counter::TargetsFull);
     }
     let record = Process {

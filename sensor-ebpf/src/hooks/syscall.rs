@@ -75,10 +75,10 @@ fn try_enter(
 /// `splice(fd_in, off_in, fd_out, …)`: a socket can be on either side.
 #[tracepoint]
 fn sys_enter_splice(ctx: TracePointContext) -> u32 {
-    if target::is_current() {
-        if let Err(cause) = try_splice(&ctx) {
-            fail(&ctx, "syscall", cause);
-        }
+    if target::is_current()
+        && let Err(cause) = try_splice(&ctx)
+    {
+        fail(&ctx, "syscall", cause);
     }
     0
 }

@@ -22,7 +22,13 @@ mod tests;
 /// Stands in until routes are made.
 pub struct RouteLimiter;
 impl RouteLimiter {
-    pub fn new(_: usize) -> Self { Self }
-    pub fn folded(&self) -> u64 { 0 }
-    pub fn route(&mut self, _: &str, path: &str) -> std::sync::Arc<str> { path.into() }
+    pub fn new(_: usize) -> Self {
+        Self
+    }
+    pub fn folded(&self) -> u64 {
+        0
+    }
+    pub fn route(&mut self, _: &str, path: &str) -> std::sync::Arc<str> {
+        path.into()
+    }
 }

@@ -1,10 +1,6 @@
 //! All connections of the host.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use super::{
     Close, Connection, Event, Exchange, Head, Loss, LossCounts, Progress,
@@ -67,12 +63,7 @@ impl Tracker {
     /// A tracker that knows no connection.
     #[must_use]
     pub fn new(config: TrackerConfig) -> Self {
-        Self {
-            config,
-            table: Table::new(),
-            questions: BinaryHeap::new(),
-            counts: LossCounts::default(),
-        }
+        Self { config, table: Table::new(), questions: BinaryHeap::new(), counts: LossCounts::default() }
     }
 
     /// Takes the next event; events of one connection must come in the order of the ring buffer.

@@ -14,10 +14,7 @@ use super::{
     pending::Pending,
     start_line::{self, StartLine},
 };
-use crate::protocol::{
-    Connection, Direction, Exchange, Head, Loss, LossCounts, Role, Stream,
-    ask::Ask,
-};
+use crate::protocol::{Connection, Direction, Exchange, Head, Loss, LossCounts, Role, Stream, ask::Ask};
 
 /// Fewer bytes than the shortest message (`HTTP/1.1 200`, two line ends) are no message that was missed: some
 /// clients send an empty line behind a body.
@@ -320,8 +317,7 @@ impl Http1 {
         if let Some(end) = end {
             lane.position += end as u64;
             let size = Some(end as u64);
-            let arrival =
-                Arrival { origin, last_ns: head.time_ns, size, is_truncated: false, is_certain };
+            let arrival = Arrival { origin, last_ns: head.time_ns, size, is_truncated: false, is_certain };
             self.start(way, line, &bytes[..end], arrival, context);
             return end;
         }
@@ -395,7 +391,9 @@ impl Http1 {
 
     /// A head will not be seen to its end, because the capture (`is_truncated`) or the connection ended before.
     pub(super) fn cut(&mut self, way: Direction, is_truncated: bool, context: &mut Context<'_>) {
-        let State::Head(partial) = std::mem::replace(&mut self.lane(way).state, State::Unknown) else { return };
+        let State::Head(partial) = std::mem::replace(&mut self.lane(way).state, State::Unknown) else {
+            return;
+        };
         let Partial { bytes, origin, last_ns, is_certain } = *partial;
         let arrival = Arrival { origin, last_ns, size: None, is_truncated, is_certain };
         let line = start_line::read(&bytes);

@@ -163,9 +163,7 @@ impl Http1 {
     /// If an incomplete head waits: whether it is a request's, with a whole start line.
     fn waiting_head(&self) -> Option<bool> {
         self.lanes.iter().find_map(|lane| match &lane.state {
-            State::Head(partial) => {
-                Some(matches!(start_line::read(&partial.bytes), StartLine::Request(_)))
-            }
+            State::Head(partial) => Some(matches!(start_line::read(&partial.bytes), StartLine::Request(_))),
             _ => None,
         })
     }

@@ -36,7 +36,8 @@ impl FramingFields {
 
     /// Takes note of a `Transfer-Encoding` field line.
     pub(super) fn add_encoding(&mut self, value: &[u8]) {
-        let last = value.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii).find(|coding| !coding.is_empty());
+        let last =
+            value.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii).find(|coding| !coding.is_empty());
         self.chunked = Some(last.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")));
     }
 

@@ -215,7 +215,11 @@ mod tests {
         (head.path, head.query, head.host)
     }
 
-    fn parts(path: &str, query: Option<&str>, host: &str) -> (Option<String>, Option<String>, Option<String>) {
+    fn parts(
+        path: &str,
+        query: Option<&str>,
+        host: &str,
+    ) -> (Option<String>, Option<String>, Option<String>) {
         (Some(path.to_owned()), query.map(str::to_owned), Some(host.to_owned()))
     }
 

@@ -42,10 +42,8 @@ fn a_long_line_of_another_protocol_is_no_request() {
 #[test]
 fn a_response_head_longer_than_the_capture() {
     let mut bench = Bench::server();
-    let response = format!(
-        "HTTP/1.1 302 Found\r\nSet-Cookie: {}\r\nContent-Length: 2\r\n\r\nok",
-        "c".repeat(3000)
-    );
+    let response =
+        format!("HTTP/1.1 302 Found\r\nSet-Cookie: {}\r\nContent-Length: 2\r\n\r\nok", "c".repeat(3000));
     bench.request(0, GET).response(5, &response).request(1000, get("/b")).response(1001, OK);
     let exchanges = bench.exchanges();
     assert_eq!(briefs(&exchanges), ["GET /a 302 Complete", "GET /b 200 Complete"]);
@@ -60,7 +58,10 @@ fn a_response_head_longer_than_the_capture() {
 fn a_body_behind_a_long_head_is_no_request() {
     let mut bench = Bench::server();
     let fields = format!("Cookie: {}\r\nContent-Length: 100", "c".repeat(2000));
-    bench.request(0, format!("POST /p HTTP/1.1\r\n{fields}\r\n\r\n")).request(1, get("/trap")).response(2, OK);
+    bench
+        .request(0, format!("POST /p HTTP/1.1\r\n{fields}\r\n\r\n"))
+        .request(1, get("/trap"))
+        .response(2, OK);
     assert_eq!(briefs(&bench.exchanges()), ["POST /p 200 Complete"]);
 }
 

@@ -7,7 +7,11 @@ const UNTIL_CLOSE: &str = "HTTP/1.0 200 OK\r\n\r\n";
 #[test]
 fn a_body_until_close_on_the_server() {
     let mut bench = Bench::server();
-    bench.request(0, "GET / HTTP/1.0\r\n\r\n").response(5, UNTIL_CLOSE).response(10, "x".repeat(5000)).close(20);
+    bench
+        .request(0, "GET / HTTP/1.0\r\n\r\n")
+        .response(5, UNTIL_CLOSE)
+        .response(10, "x".repeat(5000))
+        .close(20);
     let exchange = bench.only();
     assert_eq!(brief(&exchange), ("GET", Some("/"), Some(200), End::Complete));
     assert_eq!((exchange.version, times(&exchange)), ("1.0", [0, 0, 5, 10, 10]));
@@ -93,7 +97,11 @@ fn an_abort_in_the_response() {
 fn an_abort_in_a_chunked_response_beyond_the_capture() {
     let mut bench = Bench::server();
     bench.request(0, GET).response(5, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
-    bench.response(6, format!("1000\r\n{}", "x".repeat(4096))).response(7, "\r\n10\r\n").response(8, "cut").close(9);
+    bench
+        .response(6, format!("1000\r\n{}", "x".repeat(4096)))
+        .response(7, "\r\n10\r\n")
+        .response(8, "cut")
+        .close(9);
     assert_eq!(brief(&bench.only()), ("GET", Some("/a"), Some(200), End::ResponseCut));
 }
 

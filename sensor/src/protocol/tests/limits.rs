@@ -4,7 +4,14 @@ use super::*;
 use crate::protocol::{Event, Head, Stream};
 
 /// An operation on a connection of its own.
-fn tell(tracker: &mut Tracker, out: &mut Vec<Exchange>, id: u64, way: Direction, bytes: &str, before: [u64; 2]) {
+fn tell(
+    tracker: &mut Tracker,
+    out: &mut Vec<Exchange>,
+    id: u64,
+    way: Direction,
+    bytes: &str,
+    before: [u64; 2],
+) {
     let stream = |bytes| Stream { bytes, last_ns: 0, tail: [0; 8] };
     let head = Head {
         connection: Connection { id, key: id },

@@ -136,7 +136,12 @@ fn a_send_that_is_told_after_its_response() {
 #[test]
 fn a_timeout_response_to_an_idle_connection_is_no_response() {
     let mut bench = Bench::client();
-    bench.request(0, get("/1")).response(1, OK).response(5000, answer(408, "")).request(5001, get("/2")).close(5002);
+    bench
+        .request(0, get("/1"))
+        .response(1, OK)
+        .response(5000, answer(408, ""))
+        .request(5001, get("/2"))
+        .close(5002);
     assert_eq!(briefs(&bench.exchanges()), ["GET /1 200 Complete"]);
     // Whether 408 came before the request or was its response is not known.
     assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1), (Loss::Desynchronized, 1)]);

@@ -8,8 +8,8 @@ mod kernel;
 mod limits;
 mod losses;
 mod pipelines;
-mod property;
 mod progress;
+mod property;
 
 use std::time::Duration;
 

@@ -38,7 +38,10 @@ fn a_chunked_response_beyond_the_capture_before_another_response() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n{}\r\n0\r\n\r\n",
         "x".repeat(2048)
     );
-    bench.request(0, format!("{}{}", get("/1"), get("/2"))).response(5, &chunked).response(6, answer(404, ""));
+    bench
+        .request(0, format!("{}{}", get("/1"), get("/2")))
+        .response(5, &chunked)
+        .response(6, answer(404, ""));
     let exchanges = bench.exchanges();
     assert_eq!(briefs(&exchanges), ["GET /1 200 Complete", "GET /2 404 Complete"]);
     assert_eq!(times(&exchanges[0]), [0, 0, 5, 5, 5]);
