@@ -172,7 +172,9 @@ impl Guest<'_> {
             Accel::Auto => File::options().read(true).write(true).open("/dev/kvm").is_ok(),
             Accel::Tcg => false,
         };
-        let mut command = Command::new(QEMU);
+        // A guest does not go on when this command is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", QEMU]);
         command.args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]);
         if kvm {
             command.args(["-accel", "kvm", "-cpu", "host"]);
