@@ -12,6 +12,7 @@ mod steps;
 mod test;
 mod toolchain;
 mod version;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Command {
     BuildEbpf,
     /// Measures what the sensor costs and writes it to docs/performance.md (needs root).
     Bench(bench::Options),
+    /// Runs the end-to-end tests on real kernels in virtual machines.
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&workspace, &options),
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Vm(options) => vm::run(&workspace, &options),
     }
 }
 
