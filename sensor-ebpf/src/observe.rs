@@ -96,6 +96,7 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
     }
     scratch.connection.id = next_connection_id();
     socket::read_tuple(sock, &mut scratch.connection.tuple)?;
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }

@@ -40,11 +40,6 @@ impl Recorded {
             Self::Progress(progress) => Event::Progress(*progress),
         }
     }
-
-    /// Whether this is the first bytes of a request.
-    pub(super) fn begins_request(&self) -> bool {
-        matches!(self, Self::Head { head, bytes } if !head.continuation && !bytes.starts_with(b"HTTP"))
-    }
 }
 
 impl Kernel {

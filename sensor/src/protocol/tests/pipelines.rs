@@ -38,7 +38,10 @@ fn a_response_without_known_end_leaves_the_ones_behind_unknown() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n800\r\n{}\r\n0\r\n\r\n",
         "x".repeat(2048)
     );
-    bench.request(0, format!("{}{}", get("/1"), get("/2"))).response(5, &chunked).response(6, answer(404, ""));
+    bench
+        .request(0, format!("{}{}", get("/1"), get("/2")))
+        .response(5, &chunked)
+        .response(6, answer(404, ""));
     assert!(bench.exchanges().is_empty());
     assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1), (Loss::Desynchronized, 2)]);
 }
