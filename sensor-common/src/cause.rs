@@ -27,6 +27,8 @@ pub enum Counter {
     KernelMemory = 9,
     /// The map of target processes was full, so the child of a target is not followed.
     TargetsFull = 10,
+    /// The map of system calls in progress was full, so a call was not seen.
+    InFlightFull = 11,
 }
 
 impl Counter {
@@ -43,10 +45,17 @@ impl Counter {
         Self::VectorTooLong,
         Self::KernelMemory,
         Self::TargetsFull,
+        Self::InFlightFull,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 11;
+    pub const LEN: u32 = 12;
+
+    /// Whether a count is something that was not seen; the others only tell what was.
+    #[must_use]
+    pub const fn is_loss(self) -> bool {
+        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly)
+    }
 
     /// The slot's name in metrics, in `snake_case`.
     #[must_use]
@@ -63,6 +72,7 @@ impl Counter {
             Self::VectorTooLong => "vector_too_long",
             Self::KernelMemory => "kernel_memory",
             Self::TargetsFull => "targets_full",
+            Self::InFlightFull => "in_flight_full",
         }
     }
 }

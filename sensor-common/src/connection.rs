@@ -44,6 +44,8 @@ pub struct Connection {
     pub flags: u32,
     /// Messages begun so far; 0 means that the entry is new.
     pub messages: u32,
+    /// When the send in progress started, where its entry is seen; in nanoseconds of `CLOCK_MONOTONIC`.
+    pub send_started_ns: u64,
     /// Between whom; read once, when the entry is made.
     pub tuple: Tuple,
 }
@@ -59,4 +61,4 @@ pub const LAST_SENT: u32 = 4;
 pub const LAST_RESPONSE: u32 = 8;
 
 const _: () = assert!(size_of::<Stream>() == 24);
-const _: () = assert!(size_of::<Connection>() == 120);
+const _: () = assert!(size_of::<Connection>() == 128);

@@ -51,7 +51,42 @@ pub struct Offsets {
     pub file_dentry: u32,
     /// `dentry.d_name.name`
     pub dentry_name: u32,
+    /// `task_struct.files`
+    pub task_files: u32,
+    /// `files_struct.fdt`
+    pub files_fdt: u32,
+    /// `fdtable.max_fds`
+    pub fdtable_max_fds: u32,
+    /// `fdtable.fd`
+    pub fdtable_fd: u32,
+    /// `file.f_inode`
+    pub file_inode: u32,
+    /// `inode.i_mode`
+    pub inode_mode: u32,
+    /// `file.private_data`
+    pub file_private_data: u32,
+    /// `socket.sk`
+    pub socket_sk: u32,
+    /// `msghdr.msg_iter`
+    pub msghdr_iter: u32,
+    /// `iov_iter.iter_type`, `iov_iter.type` before 5.14
+    pub iter_type: u32,
+    /// `iov_iter.iov_offset`
+    pub iter_offset: u32,
+    /// `iov_iter.__iov`, `iov_iter.iov` before 6.4
+    pub iter_iov: u32,
+    /// `iov_iter.ubuf`, 0 before 6.0
+    pub iter_ubuf: u32,
+    /// Bits of the iterator's type that are its kind: before 5.14 the lowest is the direction.
+    pub iter_kind_mask: u32,
+    /// `ITER_IOVEC`
+    pub iter_iovec: u32,
+    /// `ITER_UBUF`, [`ABSENT`] before 6.0
+    pub iter_is_ubuf: u32,
 }
+
+/// The value of an enumerator that this kernel does not have: more than any kind.
+pub const ABSENT: u32 = u32::MAX;
 
 impl Offsets {
     /// All zero: what the programs are compiled with.
@@ -79,5 +114,21 @@ impl Offsets {
         binprm_file: 0,
         file_dentry: 0,
         dentry_name: 0,
+        task_files: 0,
+        files_fdt: 0,
+        fdtable_max_fds: 0,
+        fdtable_fd: 0,
+        file_inode: 0,
+        inode_mode: 0,
+        file_private_data: 0,
+        socket_sk: 0,
+        msghdr_iter: 0,
+        iter_type: 0,
+        iter_offset: 0,
+        iter_iov: 0,
+        iter_ubuf: 0,
+        iter_kind_mask: 0,
+        iter_iovec: 0,
+        iter_is_ubuf: 0,
     };
 }

@@ -1,120 +1,172 @@
 //! Where the bytes of an operation are in user memory, and reading them from there.
+//!
+//! The first segment is looked up when the place is found, because most operations have one segment only and
+//! all begin in it.
+
+use core::{hint::black_box, mem::MaybeUninit};
 
 use sensor_common::{cause::Counter, record::HEAD_CAPACITY};
 
-use crate::kernel;
+use crate::{globals::offset, kernel};
 
 /// The most segments of a vector that are followed. Servers write a head in the first few.
-const SEGMENTS: u64 = 16;
+const SEGMENTS: u32 = 8;
 
-/// The bytes of an operation. `source` is one of the constants below; a plain integer, because the value also
-/// rests in a map.
+/// A `struct iovec`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Segment {
+    pub(crate) address: u64,
+    pub(crate) length: u64,
+}
+
+/// The bytes of an operation. A plain structure, because it also rests in a map.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Buffers {
-    /// Kind of the memory.
-    pub(crate) source: u32,
-    /// Segments of a vector.
+    /// The first segment that is not empty.
+    pub(crate) first: Segment,
+    /// Address of the array that holds the first segment.
+    pub(crate) vector: u64,
+    /// Segments, with the first; 0 when the bytes are not in user memory, or not known.
     pub(crate) segments: u32,
-    /// User address of the bytes, or address of the `struct iovec` array.
-    pub(crate) address: u64,
-    /// Bytes of the first segment to skip.
-    pub(crate) skip: u64,
-}
-
-/// Not in user memory, or not known.
-pub(crate) const UNKNOWN: u32 = 0;
-/// One range of user memory.
-pub(crate) const RANGE: u32 = 1;
-/// An array of `struct iovec` in user memory.
-pub(crate) const USER_VECTOR: u32 = 2;
-/// An array of `struct iovec` in kernel memory, pointing to user memory.
-pub(crate) const KERNEL_VECTOR: u32 = 3;
-
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Segment {
-    address: u64,
-    length: u64,
+    /// 1 when the array is in kernel memory, 0 when it is in user memory.
+    pub(crate) kernel_vector: u32,
 }
 
 impl Buffers {
     /// No bytes to read.
-    pub(crate) const NONE: Self = Self { source: UNKNOWN, segments: 0, address: 0, skip: 0 };
+    pub(crate) const NONE: Self =
+        Self { first: Segment { address: 0, length: 0 }, vector: 0, segments: 0, kernel_vector: 0 };
 
-    /// One range.
+    /// One range, as long as the operation.
     #[inline(always)]
     pub(crate) fn range(address: u64) -> Self {
-        Self { source: RANGE, segments: 1, address, skip: 0 }
+        let first = Segment { address, length: u32::MAX as u64 };
+        Self { first, vector: 0, segments: 1, kernel_vector: 0 }
     }
 
-    /// A vector in user memory.
+    /// A vector in user memory. Programs leave at most its first segment empty.
     #[inline(always)]
-    pub(crate) fn user_vector(address: u64, segments: u64) -> Self {
-        Self { source: USER_VECTOR, segments: segments as u32, address, skip: 0 }
+    pub(crate) fn user_vector(vector: u64, segments: u64) -> Result<Self, Counter> {
+        if segments == 0 {
+            return Ok(Self::NONE);
+        }
+        let first: Segment = kernel::read_user(vector)?;
+        let segments = if segments > u64::from(SEGMENTS) { SEGMENTS + 1 } else { segments as u32 };
+        if first.length > 0 || segments < 2 {
+            return Ok(Self { first, vector, segments, kernel_vector: 0 });
+        }
+        let vector = vector + size_of::<Segment>() as u64;
+        Ok(Self { first: kernel::read_user(vector)?, vector, segments: segments - 1, kernel_vector: 0 })
+    }
+
+    /// The bytes that an operation of `length` has consumed from a `struct iov_iter`, after it has: the iterator
+    /// stands behind them, so their start is found by going back. An iterator over anything but user
+    /// memory (pages of a file, registered buffers) gives [`Buffers::NONE`].
+    #[inline(always)]
+    pub(crate) fn consumed(iter: u64, length: u32) -> Result<Self, Counter> {
+        let kind = kind(iter)?;
+        let used: u64 = kernel::read(iter + offset!(iter_offset))?;
+        let length = u64::from(length);
+        if kind == offset!(iter_is_ubuf) {
+            let start: u64 = kernel::read(iter + offset!(iter_ubuf))?;
+            return Ok(Self::range(start + used - length));
+        }
+        if kind != offset!(iter_iovec) {
+            return Ok(Self::NONE);
+        }
+        let mut vector: u64 = kernel::read(iter + offset!(iter_iov))?;
+        let mut left = length;
+        let mut reach = used;
+        for back in 0..SEGMENTS {
+            if reach >= left {
+                let mut first: Segment = kernel::read(vector)?;
+                first.address += reach - left;
+                first.length = first.length.saturating_sub(reach - left);
+                return Ok(Self { first, vector, segments: back + 1, kernel_vector: 1 });
+            }
+            left -= reach;
+            vector -= size_of::<Segment>() as u64;
+            let segment: Segment = kernel::read(vector)?;
+            reach = segment.length;
+        }
+        Err(Counter::VectorTooLong)
+    }
+
+    /// The first segment that an operation is about to consume from a `struct iov_iter`.
+    #[inline(always)]
+    pub(crate) fn ahead(iter: u64) -> Result<Self, Counter> {
+        let kind = kind(iter)?;
+        let used: u64 = kernel::read(iter + offset!(iter_offset))?;
+        if kind == offset!(iter_is_ubuf) {
+            let start: u64 = kernel::read(iter + offset!(iter_ubuf))?;
+            return Ok(Self::range(start + used));
+        }
+        if kind != offset!(iter_iovec) {
+            return Ok(Self::NONE);
+        }
+        let vector: u64 = kernel::read(iter + offset!(iter_iov))?;
+        let mut first: Segment = kernel::read(vector)?;
+        first.address += used;
+        first.length = first.length.saturating_sub(used);
+        Ok(Self { first, vector, segments: 1, kernel_vector: 1 })
     }
 
     /// Whether the bytes can be read.
     #[inline(always)]
     pub(crate) fn are_known(&self) -> bool {
-        self.source != UNKNOWN
+        self.segments() != 0
+    }
+
+    /// How many segments there are.
+    // VERIFIER: all kernels: read anew from the map each time, so that what one loop learnt about the number does
+    // not multiply the states of the next.
+    #[inline(always)]
+    fn segments(&self) -> u32 {
+        // SAFETY: a reference can be read.
+        unsafe { core::ptr::read_volatile(&raw const self.segments) }
     }
 
     #[inline(always)]
-    fn segment(&self, index: u64) -> Result<Segment, Counter> {
-        let at = self.address + index * size_of::<Segment>() as u64;
-        let mut segment: Segment =
-            if self.source == KERNEL_VECTOR { kernel::read(at)? } else { kernel::read_user(at)? };
+    fn segment(&self, index: u32) -> Result<Segment, Counter> {
         if index == 0 {
-            segment.address += self.skip;
-            segment.length = segment.length.saturating_sub(self.skip);
+            // SAFETY: a reference can be read; volatile for the same reason as above.
+            return Ok(unsafe { core::ptr::read_volatile(&raw const self.first) });
         }
-        Ok(segment)
+        let at = self.vector + u64::from(index) * size_of::<Segment>() as u64;
+        if self.kernel_vector != 0 { kernel::read(at) } else { kernel::read_user(at) }
     }
 
-    /// The first segment that is not empty.
-    #[inline(always)]
-    fn first(&self, length: u32) -> Result<Segment, Counter> {
-        if self.source == RANGE {
-            return Ok(Segment { address: self.address, length: u64::from(length) });
-        }
-        // Programs leave at most the first segment empty.
-        let first = self.segment(0)?;
-        if first.length > 0 || self.segments < 2 { Ok(first) } else { self.segment(1) }
-    }
-
-    /// The first bytes of an operation of `length`, the first in the lowest byte, and how many they are (1–8).
+    /// The first bytes of an operation of `length`, the first in the lowest byte, and how many they are (0–8).
     #[inline(always)]
     pub(crate) fn peek(&self, length: u32) -> Result<(u64, u32), Counter> {
-        let first = self.first(length)?;
-        let known = if first.length < u64::from(length) { first.length as u32 } else { length };
-        if known >= 8 {
-            return Ok((kernel::read_user(first.address)?, 8));
-        }
+        let first = self.segment(0)?;
+        let known = least(least(first.length, u64::from(length)), 8) as u32;
         Ok((read_short(first.address, known)?, known))
     }
 
-    /// The last eight bytes of the stream after an operation of `length`, given the eight before it.
+    /// The last eight bytes of the stream after an operation of `length`, given the eight before it; 0 when the
+    /// vector is longer than is followed.
     #[inline(always)]
     pub(crate) fn tail(&self, length: u32, before: u64) -> Result<u64, Counter> {
-        if self.source == RANGE {
-            return append(before, self.address, u64::from(length));
-        }
         let mut left = u64::from(length);
         let mut tail = before;
         for index in 0..SEGMENTS {
-            if left == 0 {
-                return Ok(tail);
-            }
-            if index >= u64::from(self.segments) {
+            if left == 0 || index >= self.segments() {
                 break;
             }
             let segment = self.segment(index)?;
-            let used = if segment.length < left { segment.length } else { left };
-            tail = append(tail, segment.address, used)?;
+            let used = least(segment.length, left);
+            let short = least(used, 8);
+            let bytes = read_short(segment.address + used - short, short as u32)?;
+            // In two steps each, because a shift by 64 is none.
+            let half = (4 * short as u32) & 63;
+            let rest = (32 - half) & 63;
+            tail = (tail >> half >> half) | (bytes << rest << rest);
             left -= used;
         }
-        if left == 0 { Ok(tail) } else { Err(Counter::VectorTooLong) }
+        Ok(if left == 0 { tail } else { 0 })
     }
 
     /// Copies the first bytes of the operation, `want` of them, to `to`; how many came.
@@ -123,62 +175,57 @@ impl Buffers {
     /// `to` has room for three times [`HEAD_CAPACITY`], and `want` is at most [`HEAD_CAPACITY`].
     #[inline(always)]
     pub(crate) unsafe fn copy(&self, to: *mut u8, want: u32) -> Result<u32, Counter> {
-        if self.source == RANGE {
-            // SAFETY: the caller vouches for the room.
-            let copied = unsafe { kernel::copy_user(to, bounded(want), self.address) };
-            return if copied { Ok(bounded(want)) } else { Err(Counter::UserMemory) };
-        }
         let mut filled = 0_u32;
         for index in 0..SEGMENTS {
-            if filled >= want || index >= u64::from(self.segments) {
+            if filled >= want || index >= self.segments() {
                 break;
             }
             let segment = self.segment(index)?;
-            let left = u64::from(want - filled);
-            let length = bounded(if segment.length < left { segment.length as u32 } else { left as u32 });
-            let at = filled & (HEAD_CAPACITY as u32 - 1);
+            let length = bounded(least(segment.length, u64::from(want - filled)) as u32);
+            let at = black_box(filled) & (HEAD_CAPACITY as u32 - 1);
             // SAFETY: the offset is below the capacity and the length below twice of it.
-            if length > 0 && !unsafe { kernel::copy_user(to.add(at as usize), length, segment.address) } {
-                return if filled > 0 { Ok(filled) } else { Err(Counter::UserMemory) };
+            if !unsafe { kernel::copy_user(to.add(at as usize), length, segment.address) } {
+                return Err(Counter::UserMemory);
             }
             filled += length;
         }
-        Ok(if filled > want { want } else { filled })
+        Ok(filled)
     }
+}
+
+/// Kind of a `struct iov_iter`.
+#[inline(always)]
+fn kind(iter: u64) -> Result<u64, Counter> {
+    let kind: u8 = kernel::read(iter + offset!(iter_type))?;
+    Ok(u64::from(kind) & offset!(iter_kind_mask))
+}
+
+#[inline(always)]
+fn least(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
 }
 
 /// `length`, at most [`HEAD_CAPACITY`], in a form that shows the verifier that it is below twice of that.
 // VERIFIER: all kernels: the compiler knows the bound and would drop a plain comparison or mask.
 #[inline(always)]
 pub(crate) fn bounded(length: u32) -> u32 {
-    core::hint::black_box(length) & (2 * HEAD_CAPACITY as u32 - 1)
+    black_box(length) & (2 * HEAD_CAPACITY as u32 - 1)
 }
 
-/// Fewer than eight bytes of user memory, the first in the lowest byte.
+/// At most eight bytes of user memory, the first in the lowest byte.
+// VERIFIER: all kernels: one call with a variable length, because a branch a length multiplies the states.
 #[inline(always)]
 fn read_short(address: u64, length: u32) -> Result<u64, Counter> {
-    let mut bytes = [0_u8; 8];
-    if length > 0 {
-        // SAFETY: the length is masked to less than the array's.
-        let read =
-            unsafe { kernel::copy_user(bytes.as_mut_ptr(), core::hint::black_box(length) & 7, address) };
-        if !read {
-            return Err(Counter::UserMemory);
-        }
+    let mut bytes = MaybeUninit::<[u64; 2]>::uninit();
+    let words = bytes.as_mut_ptr().cast::<u64>();
+    // VERIFIER: before 6.3: plain zeroing becomes a call to a loop over bytes, with a stack of its own.
+    // SAFETY: both words are within the array.
+    unsafe {
+        words.write_volatile(0);
+        words.add(1).write_volatile(0);
     }
-    Ok(u64::from_le_bytes(bytes))
-}
-
-/// The last eight bytes of a stream that ended in `tail`, after `length` bytes at `address`.
-#[inline(always)]
-fn append(tail: u64, address: u64, length: u64) -> Result<u64, Counter> {
-    if length >= 8 {
-        return kernel::read_user(address + length - 8);
-    }
-    let short = length as u32 & 7;
-    if short == 0 {
-        return Ok(tail);
-    }
-    let bytes = read_short(address, short)?;
-    Ok(tail >> (8 * short) | bytes << (64 - 8 * short))
+    // SAFETY: the length is masked to less than the array's.
+    let read = unsafe { kernel::copy_user(words.cast(), black_box(length) & 15, address) };
+    // SAFETY: the word was written above.
+    if read { Ok(unsafe { words.read() }) } else { Err(Counter::UserMemory) }
 }

@@ -11,7 +11,7 @@ use crate::{
     buffers::bounded,
     count::count,
     globals,
-    maps::{EVENTS, SCRATCH},
+    maps::{EVENTS, HeadScratch},
     message::Beginning,
     observe::Operation,
     task,
@@ -35,15 +35,15 @@ pub(crate) struct Head<'a> {
 
 /// Copies the head's bytes and writes the record.
 #[inline(always)]
-pub(crate) fn head(head: &Head<'_>, connection: &Connection) -> Result<(), Counter> {
+pub(crate) fn head(
+    head: &Head<'_>,
+    connection: &Connection,
+    scratch: &mut HeadScratch,
+) -> Result<(), Counter> {
     let operation = head.operation;
-    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::RingFullOther)?;
-    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
-    // meanwhile.
-    let scratch = unsafe { &mut *slot };
     // SAFETY: the payload has room for three times the capacity.
     let captured =
-        bounded(unsafe { operation.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
+        bounded(unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
     let mut flags = 0;
     if operation.direction as u32 == record::SEND as u32 {
         flags |= SEND;
@@ -65,7 +65,7 @@ pub(crate) fn head(head: &Head<'_>, connection: &Connection) -> Result<(), Count
     unsafe { copy_tuple(&connection.tuple, &mut record.tuple) };
     let size = size_of::<record::Head>() as u32 + bounded(captured);
     // SAFETY: the scratch slot holds the record and at least `captured` bytes behind it.
-    if unsafe { output(core::ptr::from_ref(scratch).cast(), size) } {
+    if unsafe { output(core::ptr::from_ref(&scratch.head).cast(), size) } {
         return Ok(());
     }
     Err(match (head.continues, head.begins) {

@@ -21,7 +21,7 @@ const STATUS_LINE: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Judges the first `length` (1–8) bytes of an operation, the first in the lowest byte of `word`.
+/// Judges the first `length` (0–8) bytes of an operation, the first in the lowest byte of `word`.
 // VERIFIER: all kernels: eight bytes at a time, because a loop with a branch a byte multiplies its states.
 #[inline(always)]
 pub(crate) fn beginning(word: u64, length: u32) -> Beginning {

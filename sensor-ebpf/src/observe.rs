@@ -9,7 +9,7 @@ use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
     emit, globals,
-    maps::CONNECTIONS,
+    maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, beginning},
     socket,
 };
@@ -35,40 +35,80 @@ pub(crate) struct Operation {
 #[inline(always)]
 pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
     count(Counter::Operations);
+    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
+    // meanwhile.
+    let scratch = unsafe { &mut *slot };
+    scratch.buffers = operation.buffers;
     let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
         Some(connection) => connection,
-        None => return first(operation),
+        None => match follow(operation.sock, scratch, operation.length)? {
+            Some(connection) => connection,
+            None => return Ok(()),
+        },
     };
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
-    known(operation, unsafe { &mut *connection })
+    known(operation, unsafe { &mut *connection }, scratch)
 }
 
-/// An operation on a socket that is not followed: follow it when a message begins here.
+/// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
+/// followed yet is followed from here when a message begins.
 #[inline(always)]
-fn first(operation: &Operation) -> Result<(), Counter> {
-    if !operation.buffers.are_known() {
-        return Ok(());
+pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<(), Counter> {
+    let connection = match CONNECTIONS.get_ptr_mut(sock) {
+        Some(connection) => connection,
+        None => {
+            let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
+            // SAFETY: the slot is this processor's, and only entries use it.
+            let scratch = unsafe { &mut *slot };
+            scratch.buffers = Buffers::ahead(iter)?;
+            match follow(sock, scratch, length)? {
+                Some(connection) => connection,
+                None => return Ok(()),
+            }
+        }
+    };
+    // SAFETY: the map returned a live entry.
+    unsafe { (*connection).send_started_ns = now_ns };
+    Ok(())
+}
+
+/// When the send that has just returned started, if that was seen.
+#[inline(always)]
+pub(crate) fn send_started(sock: u64) -> Option<u64> {
+    let connection = CONNECTIONS.get_ptr_mut(sock)?;
+    // SAFETY: the map returned a live entry.
+    Some(unsafe { (*connection).send_started_ns }).filter(|started| *started != 0)
+}
+
+/// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no
+/// message begins.
+#[inline(always)]
+fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*mut Connection>, Counter> {
+    let buffers = &scratch.buffers;
+    if !buffers.are_known() || !socket::is_process_tcp(sock)? {
+        return Ok(None);
     }
-    if !socket::is_process_tcp(operation.sock)? {
-        return Ok(());
-    }
-    let (word, length) = operation.buffers.peek(operation.length)?;
+    let (word, length) = buffers.peek(length)?;
     if beginning(word, length) == Beginning::Other {
-        return Ok(());
+        return Ok(None);
     }
-    let mut connection = Connection { id: next_connection_id(), ..Connection::default() };
-    socket::read_tuple(operation.sock, &mut connection.tuple)?;
-    if CONNECTIONS.insert(operation.sock, connection, 0).is_err() {
+    scratch.connection.id = next_connection_id();
+    socket::read_tuple(sock, &mut scratch.connection.tuple)?;
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
+    if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
-    let Some(connection) = CONNECTIONS.get_ptr_mut(operation.sock) else { return Ok(()) };
-    // SAFETY: as in `observe`.
-    known(operation, unsafe { &mut *connection })
+    Ok(CONNECTIONS.get_ptr_mut(sock))
 }
 
 #[inline(always)]
-fn known(operation: &Operation, connection: &mut Connection) -> Result<(), Counter> {
+fn known(
+    operation: &Operation,
+    connection: &mut Connection,
+    scratch: &mut HeadScratch,
+) -> Result<(), Counter> {
     let received = connection.received;
     let sent = connection.sent;
     let is_send = operation.direction as u32 == Direction::Send as u32;
@@ -76,10 +116,10 @@ fn known(operation: &Operation, connection: &mut Connection) -> Result<(), Count
 
     let mut begins = Beginning::Other;
     let mut tail = 0;
-    if operation.buffers.are_known() {
-        let (word, length) = operation.buffers.peek(operation.length)?;
+    if scratch.buffers.are_known() {
+        tail = scratch.buffers.tail(operation.length, before.tail)?;
+        let (word, length) = scratch.buffers.peek(operation.length)?;
         begins = beginning(word, length);
-        tail = operation.buffers.tail(operation.length, before.tail)?;
     } else {
         count(Counter::LengthOnly);
     }
@@ -96,7 +136,7 @@ fn known(operation: &Operation, connection: &mut Connection) -> Result<(), Count
     };
     let captured = if operation.length < capture { operation.length } else { capture };
     let ends = (tail >> 32) as u32 == EMPTY_LINE;
-    let left = if ends || !operation.buffers.are_known() { 0 } else { capture - captured };
+    let left = if ends || !scratch.buffers.are_known() { 0 } else { capture - captured };
 
     let stream = if is_send { &mut connection.sent } else { &mut connection.received };
     stream.bytes = before.bytes + u64::from(operation.length);
@@ -108,7 +148,7 @@ fn known(operation: &Operation, connection: &mut Connection) -> Result<(), Count
         connection.head_left[0] = left;
     }
 
-    if captured == 0 || !operation.buffers.are_known() {
+    if captured == 0 || !scratch.buffers.are_known() {
         connection.flags |= DIRTY;
         return Ok(());
     }
@@ -116,7 +156,7 @@ fn known(operation: &Operation, connection: &mut Connection) -> Result<(), Count
         begin(connection, is_send, begins);
     }
     let head = emit::Head { operation, received, sent, captured, continues, begins };
-    emit::head(&head, connection)
+    emit::head(&head, connection, scratch)
 }
 
 /// Notes that a message begins: what a close has to tell depends on it.

@@ -83,7 +83,7 @@ pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),
-        arch::READV | arch::WRITEV => Ok(Buffers::user_vector(second, third)),
+        arch::READV | arch::WRITEV => Buffers::user_vector(second, third),
         arch::RECVMSG | arch::SENDMSG => message(second),
         arch::RECVMMSG | arch::SENDMMSG if third as u32 == 1 => message(second),
         _ => Ok(Buffers::NONE),
@@ -94,5 +94,5 @@ pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
 #[inline(always)]
 pub(crate) fn message(header: u64) -> Result<Buffers, Counter> {
     let [vector, segments]: [u64; 2] = kernel::read_user(header + MSGHDR_IOV)?;
-    Ok(Buffers::user_vector(vector, segments))
+    Buffers::user_vector(vector, segments)
 }

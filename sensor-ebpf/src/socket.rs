@@ -2,11 +2,13 @@
 
 use sensor_common::{cause::Counter, record::Tuple};
 
-use crate::{globals::offset, kernel};
+use crate::{globals::offset, kernel, task};
 
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
 
 /// Whether `sock` is a TCP socket that a process holds as a file. Sockets that the kernel keeps for itself
 /// (NFS, a block device) have no file, and the system call in progress is not about them.
@@ -25,6 +27,32 @@ pub(crate) fn is_process_tcp(sock: u64) -> Result<bool, Counter> {
     }
     let file: u64 = kernel::read(socket + offset!(socket_file))?;
     Ok(file != 0)
+}
+
+/// The `struct sock` behind a descriptor of the current process; `None` when it is no socket.
+///
+/// The way that the kernel itself goes (`fdget`): `task → files → fdt → fd[n]`.
+#[inline(always)]
+pub(crate) fn of_descriptor(descriptor: u32) -> Result<Option<u64>, Counter> {
+    let files: u64 = kernel::read(task::current() + offset!(task_files))?;
+    let table: u64 = kernel::read(files + offset!(files_fdt))?;
+    let size: u32 = kernel::read(table + offset!(fdtable_max_fds))?;
+    if descriptor >= size {
+        return Ok(None);
+    }
+    let array: u64 = kernel::read(table + offset!(fdtable_fd))?;
+    let file: u64 = kernel::read(array + u64::from(descriptor) * size_of::<u64>() as u64)?;
+    if file == 0 {
+        return Ok(None);
+    }
+    let inode: u64 = kernel::read(file + offset!(file_inode))?;
+    let mode: u16 = kernel::read(inode + offset!(inode_mode))?;
+    if mode & S_IFMT != S_IFSOCK {
+        return Ok(None);
+    }
+    let socket: u64 = kernel::read(file + offset!(file_private_data))?;
+    let sock: u64 = kernel::read(socket + offset!(socket_sk))?;
+    Ok(if sock == 0 { None } else { Some(sock) })
 }
 
 /// Whether a socket of this family can carry TCP.
@@ -56,6 +84,7 @@ pub(crate) fn read_tuple(sock: u64, tuple: &mut Tuple) -> Result<(), Counter> {
 /// The IPv4-mapped form (RFC 4291 2.5.5.2) of an address in network order.
 #[inline(always)]
 fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    let low = u64::from(u32::from_ne_bytes(address)) << 32 | 0xffff_0000;
+    // SAFETY: sixteen bytes are sixteen bytes.
+    unsafe { core::mem::transmute([0_u64, low]) }
 }

@@ -1,1 +1,22 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: servers that count for themselves, clients, and a handle of the sensor.
+//!
+//! The whole host is captured, so a test looks only at series and spans of its own ports and paths. One sensor
+//! runs at a time: a test that starts one waits until others have ended.
+//!
+//! Environment:
+//! - `SENSOR_BIN`: the sensor's program, else the release build of the same target directory.
+//! - `SENSOR_TEST_ROUTE`: `capture.route` of every sensor that a test starts.
+//! - `SENSOR_TEST_SECONDS`: how long the test at full speed runs, 60 by default.
+//! - `SENSOR_TEST_PATIENCE`: a factor on all time limits, for slow machines.
+//! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.
+
+pub mod calls;
+pub mod client;
+pub mod fixtures;
+pub mod link;
+pub mod metrics;
+pub mod process;
+pub mod sensor;
+pub mod server;
+pub mod spans;
+pub mod wait;

@@ -1,5 +1,12 @@
 //! The entry points, one file a way in.
 
 mod close;
+mod fentry;
 mod process;
 mod socket;
+mod syscall;
+
+/// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
+const MSG_PEEK: i32 = 2;
+/// The bytes are dropped, none is written to the buffer.
+const MSG_TRUNC: i32 = 0x20;

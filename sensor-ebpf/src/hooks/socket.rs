@@ -9,7 +9,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::close::end_of_file;
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
 use crate::{
     buffers::Buffers,
     count::fail,
@@ -17,11 +17,6 @@ use crate::{
     observe::{Operation, observe},
     registers, target,
 };
-
-/// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
-const MSG_PEEK: i32 = 2;
-/// The bytes are dropped, none is written to the buffer.
-const MSG_TRUNC: i32 = 0x20;
 
 #[raw_tracepoint(tracepoint = "sock_send_length")]
 fn sock_send_length(ctx: RawTracePointContext) -> u32 {
@@ -38,7 +33,7 @@ fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
     if target::is_current()
         && let Err(cause) = try_run(ctx, direction)
     {
-        fail(ctx, "socket", cause);
+        fail(ctx, cause);
     }
     0
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use btf_rs::{Btf, BtfType, Struct, Type};
-use sensor_common::offsets::Offsets;
+use sensor_common::offsets::{ABSENT, Offsets};
 
 /// Where the kernel shows its own types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -32,17 +32,47 @@ pub enum BtfError {
     NoMember(String),
 }
 
+/// What the capture needs to know of the running kernel, read from its types.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// Where members lie.
+    pub offsets: Offsets,
+    /// Whether the tracepoints of the socket route exist (6.3 and later).
+    pub has_socket_tracepoints: bool,
+    /// Whether pages are sent by a function of their own (before 6.5).
+    pub has_sendpage: bool,
+    /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
+    pub recvmsg_parameters: Option<u32>,
+}
+
+impl Kernel {
+    /// Reads the types at `path`, normally [`VMLINUX`]. They are some 40 MB while they are read, and none after.
+    ///
+    /// # Errors
+    /// When the file is not there, is not BTF, or lacks a member that the programs read.
+    pub fn read(path: &Path) -> Result<Self, BtfError> {
+        let types = Types::read(path)?;
+        let kernel = Self {
+            offsets: types.offsets()?,
+            has_socket_tracepoints: types.has("btf_trace_sock_send_length")
+                && types.has("btf_trace_sock_recv_length"),
+            has_sendpage: types.parameters("tcp_sendpage").is_ok(),
+            recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
+        };
+        drop(types);
+        // SAFETY: the function has no preconditions. It gives the memory back, which the allocator would keep.
+        unsafe { libc::malloc_trim(0) };
+        Ok(kernel)
+    }
+}
+
 /// The running kernel's types.
-pub struct KernelTypes {
+struct Types {
     btf: Btf,
 }
 
-impl KernelTypes {
-    /// Reads the types at `path`, normally [`VMLINUX`].
-    ///
-    /// # Errors
-    /// When the file is not there or is not BTF.
-    pub fn read(path: &Path) -> Result<Self, BtfError> {
+impl Types {
+    fn read(path: &Path) -> Result<Self, BtfError> {
         let bytes =
             std::fs::read(path).map_err(|source| BtfError::Missing { path: path.to_owned(), source })?;
         let btf = Btf::from_bytes(&bytes)
@@ -51,10 +81,9 @@ impl KernelTypes {
     }
 
     /// All offsets that the programs need.
-    ///
-    /// # Errors
-    /// When a member is missing: the kernel is older or newer than the programs know.
-    pub fn offsets(&self) -> Result<Offsets, BtfError> {
+    fn offsets(&self) -> Result<Offsets, BtfError> {
+        let iter_type = self.offset("iov_iter", &["iter_type"]);
+        let iter_kind_mask = if iter_type.is_ok() { 0xff } else { 0xfe };
         Ok(Offsets {
             skc_family: self.offset("sock_common", &["skc_family"])?,
             skc_daddr: self.offset("sock_common", &["skc_daddr"])?,
@@ -79,13 +108,57 @@ impl KernelTypes {
             binprm_file: self.offset("linux_binprm", &["file"])?,
             file_dentry: self.offset("file", &["f_path", "dentry"])?,
             dentry_name: self.offset("dentry", &["d_name", "name"])?,
+            task_files: self.offset("task_struct", &["files"])?,
+            files_fdt: self.offset("files_struct", &["fdt"])?,
+            fdtable_max_fds: self.offset("fdtable", &["max_fds"])?,
+            fdtable_fd: self.offset("fdtable", &["fd"])?,
+            file_inode: self.offset("file", &["f_inode"])?,
+            inode_mode: self.offset("inode", &["i_mode"])?,
+            file_private_data: self.offset("file", &["private_data"])?,
+            socket_sk: self.offset("socket", &["sk"])?,
+            msghdr_iter: self.offset("msghdr", &["msg_iter"])?,
+            iter_type: iter_type.or_else(|_| self.offset("iov_iter", &["type"]))?,
+            iter_offset: self.offset("iov_iter", &["iov_offset"])?,
+            iter_iov: self.offset("iov_iter", &["__iov"]).or_else(|_| self.offset("iov_iter", &["iov"]))?,
+            iter_ubuf: self.offset("iov_iter", &["ubuf"]).unwrap_or_default(),
+            iter_kind_mask,
+            iter_iovec: self.enumerator("iter_type", "ITER_IOVEC")?,
+            iter_is_ubuf: self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT),
         })
     }
 
-    /// Whether a tracepoint of this name exists: the kernel defines a type for each one's function.
-    #[must_use]
-    pub fn has_tracepoint(&self, name: &str) -> bool {
-        self.btf.resolve_ids_by_name(&format!("btf_trace_{name}")).is_ok_and(|ids| !ids.is_empty())
+    /// Whether there is a type of this name. The kernel defines one for each tracepoint's function.
+    fn has(&self, name: &str) -> bool {
+        self.btf.resolve_ids_by_name(name).is_ok_and(|ids| !ids.is_empty())
+    }
+
+    /// The value of an enumerator.
+    fn enumerator(&self, enumeration: &str, name: &str) -> Result<u32, BtfError> {
+        let missing = || BtfError::NoMember(format!("{enumeration}.{name}"));
+        let types = self.btf.resolve_types_by_name(enumeration).map_err(|_| missing())?;
+        types
+            .into_iter()
+            .filter_map(|found| if let Type::Enum(found) = found { Some(found) } else { None })
+            .flat_map(|found| found.members)
+            .find(|member| self.btf.resolve_name(member).is_ok_and(|found| found == name))
+            .map(|member| member.val())
+            .ok_or_else(missing)
+    }
+
+    /// How many parameters a function has.
+    fn parameters(&self, function: &str) -> Result<u32, BtfError> {
+        let missing = || BtfError::NoMember(format!("{function}()"));
+        let types = self.btf.resolve_types_by_name(function).map_err(|_| missing())?;
+        let function = types
+            .into_iter()
+            .find_map(|found| if let Type::Func(found) = found { Some(found) } else { None })
+            .ok_or_else(missing)?;
+        match self.btf.resolve_chained_type(&function) {
+            Ok(Type::FuncProto(prototype)) => {
+                u32::try_from(prototype.parameters.len()).map_err(|_| missing())
+            }
+            _ => Err(missing()),
+        }
     }
 
     /// Byte offset of a member within a structure, through named members and anonymous ones.

@@ -16,6 +16,9 @@ pub enum CaptureError {
     /// The kernel lacks something without which nothing can be captured.
     #[error("{0}")]
     Unsupported(String),
+    /// This process may not load programs.
+    #[error("not allowed: {0}\nhint: run as root, or give the capabilities that deploy/ lists")]
+    NoPrivilege(String),
     /// Another sensor is loaded.
     #[error(
         "another sensor is running on this kernel (eBPF program {id} is loaded)\nhint: stop it first; two would count everything twice"
@@ -37,6 +40,12 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// The first line of what it says, without the verifier's log.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        self.to_string().lines().next().unwrap_or_default().trim_end_matches(". Verifier output: ").to_owned()
+    }
+
     /// Wraps an error of aya, with the whole chain of what it says.
     pub(crate) fn kernel(action: &'static str, name: &str, error: impl std::error::Error) -> Self {
         let mut reason = error.to_string();

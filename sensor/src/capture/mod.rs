@@ -2,15 +2,18 @@
 //!
 //! Only this folder knows aya and the form of the records.
 
+mod attach;
 mod btf;
 mod decode;
 mod error;
 mod load;
+mod probe;
 mod session;
 mod settings;
 
-pub use btf::{BtfError, KernelTypes, VMLINUX};
+pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
-pub use session::{Capture, Fill};
+pub use probe::{Answer, Capability};
+pub use session::{Capture, Drained, Fill};
 pub use settings::{Route, Settings};

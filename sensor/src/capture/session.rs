@@ -10,9 +10,9 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    CaptureError, KernelTypes, Record, Route, Settings, VMLINUX,
+    Capability, CaptureError, Kernel, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
-    load::load,
+    load::{check_alone, load},
 };
 use crate::protocol;
 
@@ -29,11 +29,26 @@ pub struct Capture {
     targets: HashMap<MapData, u32, u32>,
     counters: PerCpuArray<MapData, u64>,
     route: Route,
+    refused: Vec<(Route, CaptureError)>,
     ring_bytes: u32,
     max_connections: u32,
     rejected: u64,
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
+
+/// What one look into the ring buffer found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drained {
+    /// Records taken.
+    pub records: usize,
+    /// Bytes that they took in the ring buffer.
+    pub bytes: u64,
+}
+
+/// Bytes before each record in a ring buffer (`BPF_RINGBUF_HDR_SZ`).
+const RECORD_HEADER: u64 = 8;
+/// Records start at multiples of this many bytes.
+const RECORD_ALIGNMENT: usize = 8;
 
 /// How full something is.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +65,19 @@ impl Capture {
     /// # Errors
     /// When the kernel lacks something, refuses a program, or another sensor runs.
     pub fn start(settings: &Settings, log_level: u8) -> Result<Self, CaptureError> {
-        let offsets = KernelTypes::read(Path::new(VMLINUX))?.offsets()?;
-        let route = settings.route.unwrap_or(Route::Socket);
-        let mut ebpf = load(settings, route, offsets, log_level)?;
+        if let Err(reason) = Capability::Privilege.probe() {
+            return Err(CaptureError::NoPrivilege(reason.clone()));
+        }
+        let kernel = Kernel::read(Path::new(VMLINUX))?;
+        if let Err(reason) = Capability::RingBuffer.probe() {
+            return Err(CaptureError::Unsupported(format!("no ring buffer: {reason}")));
+        }
+        let mut ebpf = load(settings, kernel.offsets, log_level)?;
+        attach::common(&mut ebpf)?;
+        check_alone(&ebpf)?;
+        let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
+        // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
+        unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
             .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
         let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
@@ -70,10 +95,11 @@ impl Capture {
             targets,
             counters,
             route,
+            refused,
             ring_bytes: settings.ring_bytes,
             max_connections: settings.max_connections,
             rejected: 0,
-            _ebpf: ebpf,
+            ebpf,
         })
     }
 
@@ -81,6 +107,27 @@ impl Capture {
     #[must_use]
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// The routes that would have been better, and why the kernel does not allow them.
+    #[must_use]
+    pub fn refused(&self) -> &[(Route, CaptureError)] {
+        &self.refused
+    }
+
+    /// The attached programs and how many instructions the verifier went through for each, where the kernel
+    /// tells (5.16 and later).
+    #[must_use]
+    pub fn programs(&self) -> Vec<(String, Option<u32>)> {
+        let mut programs: Vec<_> = self
+            .ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                Some((name.to_owned(), program.info().ok()?.verified_instruction_count()))
+            })
+            .collect();
+        programs.sort();
+        programs
     }
 
     /// Waits until the ring buffer is filling up. Records below that mark wait for the reader's timer.
@@ -92,19 +139,20 @@ impl Capture {
         Ok(())
     }
 
-    /// Hands all records that wait, up to `limit`, to `sink`; how many they were.
-    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> usize {
+    /// Hands all records that wait, up to `limit`, to `sink`.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> Drained {
         let ring = self.events.get_mut();
-        let mut count = 0;
-        while count < limit {
+        let mut drained = Drained::default();
+        while drained.records < limit {
             let Some(item) = ring.next() else { break };
             match decode(&item) {
                 Some(record) => sink(record),
                 None => self.rejected += 1,
             }
-            count += 1;
+            drained.records += 1;
+            drained.bytes += RECORD_HEADER + item.len().next_multiple_of(RECORD_ALIGNMENT) as u64;
         }
-        count
+        drained
     }
 
     /// Records that were not whole or of no known kind; expected 0.
@@ -131,6 +179,41 @@ impl Capture {
     /// When the map of targets is full.
     pub fn target(&mut self, tgid: u32) -> Result<(), CaptureError> {
         self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
+    }
+
+    /// Makes a process no target.
+    pub fn untarget(&mut self, tgid: u32) {
+        // It need not have been one.
+        let _ = self.targets.remove(&tgid);
+    }
+
+    /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled
+    /// out unless [`Self::start`] was given a level.
+    pub fn forward_messages(&mut self) {
+        let logger = match aya_log::EbpfLogger::init(&mut self.ebpf) {
+            // SAFETY: the logger owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
+            Ok(logger) => unsafe { AsyncFd::register(logger) },
+            Err(error) => {
+                tracing::warn!("messages of the eBPF programs are not shown: {error}");
+                return;
+            }
+        };
+        match logger {
+            Ok(mut logger) => {
+                tokio::spawn(async move {
+                    while let Ok(mut ready) = logger.readable_mut().await {
+                        ready.get_inner_mut().flush();
+                        ready.clear_ready();
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "messages of the eBPF programs are not shown: {}",
+                    std::io::Error::from(error)
+                );
+            }
+        }
     }
 
     /// The kernel side's counters, summed over the processors, in the order of [`Counter::ALL`].
@@ -161,6 +244,26 @@ impl Capture {
     pub fn ring_bytes(&self) -> u32 {
         self.ring_bytes
     }
+}
+
+/// Attaches the route that was asked for, or the best that the kernel allows.
+fn choose(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel,
+    forced: Option<Route>,
+) -> Result<(Route, Vec<(Route, CaptureError)>), CaptureError> {
+    if let Some(route) = forced {
+        return attach::route(ebpf, kernel, route).map(|()| (route, Vec::new()));
+    }
+    let mut refused = Vec::new();
+    for route in Route::BEST_FIRST {
+        match attach::route(ebpf, kernel, route) {
+            Ok(()) => return Ok((route, refused)),
+            Err(error) => refused.push((route, error)),
+        }
+    }
+    let reasons: Vec<_> = refused.iter().map(|(route, error)| format!("{}: {error}", route.name())).collect();
+    Err(CaptureError::Unsupported(format!("the kernel allows no way in\n  {}", reasons.join("\n  "))))
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, CaptureError> {

@@ -12,6 +12,9 @@ pub enum Route {
 }
 
 impl Route {
+    /// All routes, the cheapest first.
+    pub const BEST_FIRST: [Self; 3] = [Self::Fentry, Self::Socket, Self::Syscall];
+
     /// Its name in the configuration, in metrics and in messages.
     #[must_use]
     pub const fn name(self) -> &'static str {

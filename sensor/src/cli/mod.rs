@@ -1,1 +1,17 @@
-//! To come.
+//! What a person types and sees.
+
+pub mod args;
+pub mod check;
+pub mod display;
+pub mod lines;
+pub mod log;
+pub mod output;
+pub mod run;
+pub mod stats;
+pub mod table;
+
+/// The running kernel's release, as `uname -r` prints it.
+#[must_use]
+pub fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}

@@ -1,1 +1,14 @@
-//! To come.
+//! The settings of the daemon, from a YAML file.
+//!
+//! Every key has a default, so no file is needed. Keys that do not exist are refused, and everything is validated
+//! before anything is loaded or bound. `docs/configuration.md` is generated from the doc comments of [`settings`].
+
+mod duration;
+mod error;
+mod load;
+#[cfg(test)]
+pub(crate) mod reference;
+mod settings;
+
+pub use error::ConfigError;
+pub use settings::{Capture, Config, Http, Metric, Route, Target};

@@ -8,13 +8,14 @@ mod event;
 mod exchange;
 mod http1;
 mod loss;
-pub mod route;
+mod route;
 mod table;
 mod tracker;
 
 pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, Stream, Task};
 pub use exchange::{End, Exchange, Message, Role};
 pub use loss::{Loss, LossCounts};
+pub use route::{OTHER_ROUTE, RouteLimiter, route_of};
 pub use tracker::{Tracker, TrackerConfig};
 
 #[cfg(test)]

@@ -6,15 +6,12 @@
 use std::collections::VecDeque;
 
 use super::{
-    body::{Body, Tail},
-    head::{RequestHead, ResponseHead},
     held::{Held, HeldHead},
-    lane::{Lane, Origin, Partial, Passed, State},
-    pairing::Arrival,
+    lane::{Lane, State},
     pending::Pending,
     start_line::{self, StartLine},
 };
-use crate::protocol::{Connection, Direction, Exchange, Head, Loss, LossCounts, Role, Stream, ask::Ask};
+use crate::protocol::{Connection, Direction, Exchange, Head, LossCounts, Role, Stream, ask::Ask};
 
 /// The limits that a connection keeps.
 #[derive(Clone, Copy, Debug)]

@@ -1,51 +1,57 @@
 //! A bound on distinct routes.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use super::OTHER;
+use super::{OTHER_ROUTE, route_of};
 
-/// The bounds of a [`RouteLimiter`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteLimits {
-    /// Distinct routes of one service.
-    pub routes_per_service: usize,
-    /// Services whose routes are told apart; all routes of any further one are [`OTHER`].
-    pub services: usize,
-}
+/// The most services whose routes are told apart; all routes of any further one are [`OTHER_ROUTE`].
+const SERVICE_LIMIT: usize = 512;
 
-impl Default for RouteLimits {
-    fn default() -> Self {
-        Self { routes_per_service: 100, services: 512 }
-    }
-}
-
-/// Lets the first routes of each service pass, and turns the others into [`OTHER`].
+/// Makes routes, lets the first ones of each service pass, and turns its others into [`OTHER_ROUTE`].
 ///
 /// First come, first served, for as long as it lives: a route that once passed always will.
 #[derive(Debug)]
 pub struct RouteLimiter {
-    limits: RouteLimits,
-    services: HashMap<Box<str>, HashSet<Box<str>>>,
+    limit: usize,
+    services: HashMap<Box<str>, HashSet<Arc<str>>>,
+    other: Arc<str>,
     folded: u64,
 }
 
 impl RouteLimiter {
-    /// A limiter that let nothing pass yet.
+    /// A limiter that lets `limit` routes of each service pass.
     #[must_use]
-    pub fn new(limits: RouteLimits) -> Self {
-        Self { limits, services: HashMap::new(), folded: 0 }
+    pub fn new(limit: usize) -> Self {
+        Self { limit, services: HashMap::new(), other: OTHER_ROUTE.into(), folded: 0 }
     }
 
-    /// The route, or [`OTHER`] when the service has too many.
-    pub fn limit<'a>(&mut self, service: &str, route: &'a str) -> &'a str {
-        if route == OTHER || self.admits(service, route) {
-            return route;
+    /// The route of a service's path (without query), or [`OTHER_ROUTE`] when the service has too many.
+    pub fn route(&mut self, service: &str, path: &str) -> Arc<str> {
+        let route = route_of(path);
+        if route == OTHER_ROUTE {
+            return Arc::clone(&self.other);
+        }
+        if !self.services.contains_key(service) && self.services.len() < SERVICE_LIMIT {
+            self.services.insert(service.into(), HashSet::new());
+        }
+        if let Some(routes) = self.services.get_mut(service) {
+            if let Some(route) = routes.get(route.as_str()) {
+                return Arc::clone(route);
+            }
+            if routes.len() < self.limit {
+                let route: Arc<str> = route.into();
+                routes.insert(Arc::clone(&route));
+                return route;
+            }
         }
         self.folded += 1;
-        OTHER
+        Arc::clone(&self.other)
     }
 
-    /// How many times a route was turned into [`OTHER`].
+    /// How many times a route was turned into [`OTHER_ROUTE`].
     #[must_use]
     pub fn folded(&self) -> u64 {
         self.folded
@@ -53,26 +59,8 @@ impl RouteLimiter {
 
     /// Distinct routes that are known, of all services.
     #[must_use]
-    pub fn routes(&self) -> usize {
+    pub fn known(&self) -> usize {
         self.services.values().map(HashSet::len).sum()
-    }
-
-    fn admits(&mut self, service: &str, route: &str) -> bool {
-        if !self.services.contains_key(service) {
-            if self.services.len() >= self.limits.services {
-                return false;
-            }
-            self.services.insert(service.into(), HashSet::new());
-        }
-        let Some(routes) = self.services.get_mut(service) else { return false };
-        if routes.contains(route) {
-            return true;
-        }
-        let has_room = routes.len() < self.limits.routes_per_service;
-        if has_room {
-            routes.insert(route.into());
-        }
-        has_room
     }
 }
 
@@ -82,26 +70,28 @@ mod tests {
 
     #[test]
     fn routes_beyond_the_limit_are_folded_and_counted() {
-        let mut limiter = RouteLimiter::new(RouteLimits { routes_per_service: 2, services: 2 });
-        assert_eq!(limiter.limit("a", "/1"), "/1");
-        assert_eq!(limiter.limit("a", "/2"), "/2");
-        assert_eq!(limiter.limit("a", "/3"), OTHER);
-        assert_eq!(limiter.limit("a", "/1"), "/1");
-        assert_eq!(limiter.limit("b", "/3"), "/3");
-        assert_eq!(limiter.limit("c", "/1"), OTHER);
-        assert_eq!(limiter.limit("c", OTHER), OTHER);
-        assert_eq!((limiter.folded(), limiter.routes()), (2, 3));
+        let mut limiter = RouteLimiter::new(2);
+        assert_eq!(&*limiter.route("a", "/x/1"), "/x/{id}");
+        assert_eq!(&*limiter.route("a", "/x/2"), "/x/{id}");
+        assert_eq!(&*limiter.route("a", "/y"), "/y");
+        assert_eq!(&*limiter.route("a", "/z"), OTHER_ROUTE);
+        assert_eq!(&*limiter.route("a", "/y"), "/y");
+        assert_eq!(&*limiter.route("b", "/z"), "/z");
+        assert_eq!(&*limiter.route("b", "*"), OTHER_ROUTE);
+        assert_eq!((limiter.folded(), limiter.known()), (1, 3));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut limiter = RouteLimiter::new(RouteLimits::default());
-        for service in 0..1000 {
-            for route in 0..200 {
-                limiter.limit(&service.to_string(), &format!("/{route}"));
+        let mut limiter = RouteLimiter::new(100);
+        for service in 0..SERVICE_LIMIT + 10 {
+            for route in 0..200_u8 {
+                let word: String =
+                    [route / 26, route % 26].map(|letter| char::from(b'a' + letter)).iter().collect();
+                limiter.route(&service.to_string(), &format!("/{word}"));
             }
         }
-        assert_eq!(limiter.routes(), 512 * 100);
-        assert_eq!(limiter.folded(), 1000 * 200 - 512 * 100);
+        assert_eq!(limiter.known(), SERVICE_LIMIT * 100);
+        assert_eq!(limiter.folded(), (SERVICE_LIMIT * 100 + 10 * 200) as u64);
     }
 }

@@ -26,10 +26,10 @@ mod segment;
 
 use std::borrow::Cow;
 
-pub use limiter::{RouteLimiter, RouteLimits};
+pub use limiter::RouteLimiter;
 
 /// What stands for all routes beyond a limit.
-pub const OTHER: &str = "*";
+pub const OTHER_ROUTE: &str = "*";
 
 /// The most segments of a route.
 const SEGMENT_LIMIT: usize = 12;
@@ -48,7 +48,7 @@ pub fn route_of(path: &str) -> String {
             route.push('/');
         }
         if index == SEGMENT_LIMIT {
-            route.push_str(OTHER);
+            route.push_str(OTHER_ROUTE);
             break;
         }
         let segment = segment.split(';').next().unwrap_or_default();

@@ -67,9 +67,9 @@ pub(super) fn play(
 ) -> Vec<Expected> {
     let mut player = Player { bench, entropy, plan, lose, now_ms: 1, events: 0, expected: Vec::new() };
     if plan.is_pipelined {
-        player.play_pipelined()
+        player.play_pipelined();
     } else {
-        player.play_in_turn()
+        player.play_in_turn();
     }
     player.finish();
     player.expected

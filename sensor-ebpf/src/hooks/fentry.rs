@@ -1,0 +1,142 @@
+//! The fentry route: the TCP functions themselves, at entry and at return.
+//!
+//! ```c
+//! int tcp_sendmsg(struct sock *sk, struct msghdr *msg, size_t size);
+//! int tcp_recvmsg(struct sock *sk, struct msghdr *msg, size_t len, int flags, int *addr_len);
+//!     // before 5.19: (sk, msg, len, int nonblock, flags, addr_len); newest: without addr_len
+//! int tcp_sendpage(struct sock *sk, struct page *page, int offset, size_t size, int flags);  // before 6.5
+//! ssize_t tcp_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *tube, size_t len,
+//!                         unsigned int flags);
+//! ```
+//!
+//! A send is stamped at its entry: the stamp waits in the connection's state, for sends on one socket follow one
+//! another. Buffers come from the message's `struct iov_iter`, so `io_uring` is seen as well.
+
+use aya_ebpf::{
+    macros::{fentry, fexit},
+    programs::{FEntryContext, FExitContext},
+};
+use sensor_common::{cause::Counter, connection::Direction};
+
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use crate::{
+    buffers::Buffers,
+    count::fail,
+    emit::now,
+    globals::offset,
+    kernel,
+    observe::{Operation, observe, send_started, send_starts},
+    target,
+};
+
+#[fentry(function = "tcp_sendmsg")]
+fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
+    if target::is_current()
+        && let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2))
+    {
+        fail(&ctx, cause);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> {
+    if size == 0 {
+        return Ok(());
+    }
+    let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
+    send_starts(sock, message + offset!(msghdr_iter), length, now())
+}
+
+#[fexit(function = "tcp_sendmsg")]
+fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
+    if target::is_current()
+        && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
+    {
+        fail(&ctx, cause);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counter> {
+    if returned <= 0 {
+        return Ok(());
+    }
+    // A send whose entry began no message and whose connection is not followed is of no interest.
+    let Some(time_ns) = send_started(sock) else { return Ok(()) };
+    let length = returned as u32;
+    let buffers = Buffers::consumed(message + offset!(msghdr_iter), length)?;
+    observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
+}
+
+/// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
+/// result behind the parameters.
+// VERIFIER: all kernels: a program a form, because the context may be read at constant offsets only.
+macro_rules! recvmsg {
+    ($name:ident, $flags:expr, $result:expr) => {
+        #[fexit(function = "tcp_recvmsg")]
+        fn $name(ctx: FExitContext) -> i32 {
+            if target::is_current()
+                && let Err(cause) =
+                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
+            {
+                fail(&ctx, cause);
+            }
+            0
+        }
+    };
+}
+
+recvmsg!(tcp_recvmsg_4, 3, 4);
+recvmsg!(tcp_recvmsg_5, 3, 5);
+recvmsg!(tcp_recvmsg_6, 4, 6);
+
+#[inline(always)]
+fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {
+    if flags & MSG_PEEK != 0 || returned < 0 {
+        return Ok(());
+    }
+    if returned == 0 {
+        return end_of_file(sock);
+    }
+    let length = returned as u32;
+    let buffers = if flags & MSG_TRUNC != 0 {
+        Buffers::NONE
+    } else {
+        Buffers::consumed(message + offset!(msghdr_iter), length)?
+    };
+    observe(&Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers })
+}
+
+#[fexit(function = "tcp_sendpage")]
+fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
+    if target::is_current()
+        && let Err(cause) = by_length(ctx.arg(0), Direction::Send, ctx.arg(5))
+    {
+        fail(&ctx, cause);
+    }
+    0
+}
+
+#[fexit(function = "tcp_splice_read")]
+fn tcp_splice_exit(ctx: FExitContext) -> i32 {
+    let socket: u64 = ctx.arg(0);
+    if target::is_current()
+        && let Err(cause) = kernel::read(socket + offset!(socket_sk))
+            .and_then(|sock| by_length(sock, Direction::Receive, ctx.arg(5)))
+    {
+        fail(&ctx, cause);
+    }
+    0
+}
+
+/// An operation whose bytes never are in user memory.
+#[inline(always)]
+fn by_length(sock: u64, direction: Direction, returned: i32) -> Result<(), Counter> {
+    if returned <= 0 {
+        return Ok(());
+    }
+    let buffers = Buffers::NONE;
+    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers })
+}

@@ -1,0 +1,171 @@
+//! Attaching the programs: those that every route needs, and those of one route.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint},
+};
+
+use super::{CaptureError, Kernel, Route, load::MARK};
+
+/// Programs that every route needs, and their tracepoints.
+const COMMON: [(&str, &str); 4] = [
+    (MARK, "tcp_destroy_sock"),
+    ("sched_process_exec", "sched_process_exec"),
+    ("sched_process_fork", "sched_process_fork"),
+    ("sched_process_exit", "sched_process_exit"),
+];
+/// Programs of the socket route, named as their tracepoints.
+const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
+/// The program of the fentry route at a function's entry, and the function.
+const FENTRY: (&str, &str) = ("tcp_sendmsg_entry", "tcp_sendmsg");
+/// Programs of the fentry route at a function's return, and the function.
+const FEXIT: [(&str, &str); 2] =
+    [("tcp_sendmsg_exit", "tcp_sendmsg"), ("tcp_splice_exit", "tcp_splice_read")];
+/// The same for a function that newer kernels do without: they send pages through `tcp_sendmsg`.
+const SENDPAGE: (&str, &str) = ("tcp_sendpage_exit", "tcp_sendpage");
+/// The same for a function whose parameters changed in number, by that number: before 5.19, until `addr_len`
+/// went, and since.
+const RECVMSG: [(u32, &str); 3] = [(6, "tcp_recvmsg_6"), (5, "tcp_recvmsg_5"), (4, "tcp_recvmsg_4")];
+const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
+/// System calls of the syscall route, as their tracepoints name them. The program at the entry of each is
+/// `sys_enter_` and the call's name.
+const SYSCALLS: [&str; 12] = [
+    "read",
+    "readv",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "write",
+    "writev",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "sendfile64",
+    "splice",
+];
+/// The program at the return of each.
+const SYSCALL_EXIT: &str = "sys_exit";
+
+/// Attaches what every route needs.
+pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
+}
+
+/// Attaches the programs of `route`; what was attached of it before an error is detached again.
+pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
+    let result = match route {
+        Route::Fentry => fentry(ebpf, kernel),
+        Route::Socket => socket(ebpf, kernel),
+        Route::Syscall => syscall(ebpf),
+    };
+    if result.is_err() {
+        for program in programs(route) {
+            // One that was not loaded cannot be unloaded, and need not be.
+            let _ = match ebpf.program_mut(&program) {
+                Some(Program::FEntry(program)) => program.unload(),
+                Some(Program::FExit(program)) => program.unload(),
+                Some(Program::RawTracePoint(program)) => program.unload(),
+                Some(Program::TracePoint(program)) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+    result
+}
+
+/// Names of all programs of a route.
+fn programs(route: Route) -> Vec<String> {
+    match route {
+        Route::Fentry => [FENTRY, SENDPAGE]
+            .iter()
+            .chain(&FEXIT)
+            .map(|(program, _)| *program)
+            .chain(RECVMSG.iter().map(|(_, program)| *program))
+            .map(str::to_owned)
+            .collect(),
+        Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
+        Route::Syscall => {
+            SYSCALLS.iter().map(|call| entry_program(call)).chain([SYSCALL_EXIT.to_owned()]).collect()
+        }
+    }
+}
+
+fn entry_program(call: &str) -> String {
+    format!("sys_enter_{}", call.trim_end_matches("64"))
+}
+
+fn socket(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    if !kernel.has_socket_tracepoints {
+        let [send, receive] = SOCKET;
+        return Err(CaptureError::Unsupported(format!(
+            "the kernel has no tracepoints {send} and {receive} (they came with 6.3)"
+        )));
+    }
+    for name in SOCKET {
+        raw_tracepoint(ebpf, name, name)?;
+    }
+    Ok(())
+}
+
+fn fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    let receive = RECVMSG
+        .iter()
+        .find(|(parameters, _)| kernel.recvmsg_parameters == Some(*parameters))
+        .map(|(_, program)| (*program, RECVMSG_FUNCTION))
+        .ok_or_else(|| {
+            let form = kernel
+                .recvmsg_parameters
+                .map_or("none".to_owned(), |count| format!("one of {count} parameters"));
+            CaptureError::Unsupported(format!("no program for this kernel's {RECVMSG_FUNCTION} ({form})"))
+        })?;
+    // The returns first: an entry without its return would leave its stamp behind.
+    let returns = FEXIT.into_iter().chain([receive]).chain(kernel.has_sendpage.then_some(SENDPAGE));
+    for (name, function) in returns {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    let (name, function) = FENTRY;
+    let program: &mut FEntry = get(ebpf, name)?;
+    let loaded = program.load(function, &btf);
+    loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))
+}
+
+fn syscall(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    let exit: &mut TracePoint = get(ebpf, SYSCALL_EXIT)?;
+    exit.load().map_err(|error| refused(SYSCALL_EXIT, error))?;
+    for call in SYSCALLS {
+        let exit: &mut TracePoint = get(ebpf, SYSCALL_EXIT)?;
+        exit.attach("syscalls", &format!("sys_exit_{call}")).map_err(|error| refused(SYSCALL_EXIT, error))?;
+    }
+    for call in SYSCALLS {
+        let name = entry_program(call);
+        let program: &mut TracePoint = get(ebpf, &name)?;
+        let loaded = program.load();
+        loaded
+            .and_then(|()| program.attach("syscalls", &format!("sys_enter_{call}")).map(drop))
+            .map_err(|error| refused(&name, error))?;
+    }
+    Ok(())
+}
+
+fn raw_tracepoint(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), CaptureError> {
+    let program: &mut RawTracePoint = get(ebpf, name)?;
+    let loaded = program.load();
+    loaded.and_then(|()| program.attach(tracepoint).map(drop)).map_err(|error| refused(name, error))
+}
+
+fn get<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, CaptureError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name)
+        .ok_or_else(|| CaptureError::Unsupported(format!("the eBPF object has no program {name}")))?
+        .try_into()
+        .map_err(|error| refused(name, error))
+}
+
+fn refused(name: &str, error: ProgramError) -> CaptureError {
+    CaptureError::kernel("load and attach", name, error)
+}

@@ -1,0 +1,201 @@
+//! What the kernel allows, asked of the kernel itself, each answer with a reason when it is no.
+//!
+//! Each probe runs when it is first asked for, and only then.
+
+use std::{fs, io, path::Path, sync::OnceLock};
+
+use aya::{
+    maps::MapType,
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
+};
+
+use super::VMLINUX;
+
+/// Something the kernel can do, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// This process may load programs and read other processes' memory.
+    Privilege,
+    /// The kernel describes its types.
+    Btf,
+    /// The ring buffer map (5.8).
+    RingBuffer,
+    /// Programs on raw tracepoints (4.17).
+    RawTracepoint,
+    /// Programs on tracepoints, whose list is at tracefs.
+    Tracepoint,
+    /// Programs on kernel probes.
+    Kprobe,
+    /// Programs at entry and return of functions, and on BTF tracepoints (5.5).
+    Tracing,
+    /// The helper `bpf_task_pt_regs` (5.15).
+    TaskRegisters,
+    /// The helper `bpf_loop` (5.17).
+    Loop,
+    /// The helper `bpf_get_current_task_btf` (5.11).
+    CurrentTask,
+    /// The helper `bpf_probe_read_user` (5.5).
+    ReadUser,
+    /// Probes in user programs, many at once (6.6).
+    UprobeMulti,
+    /// Control groups of version 2.
+    CgroupV2,
+}
+
+/// Yes with a detail, or no with a reason.
+pub type Answer = Result<String, String>;
+
+impl Capability {
+    /// All, in the order in which they are told.
+    pub const ALL: [Self; 13] = [
+        Self::Privilege,
+        Self::Btf,
+        Self::RingBuffer,
+        Self::RawTracepoint,
+        Self::Tracepoint,
+        Self::Kprobe,
+        Self::Tracing,
+        Self::ReadUser,
+        Self::CurrentTask,
+        Self::TaskRegisters,
+        Self::Loop,
+        Self::UprobeMulti,
+        Self::CgroupV2,
+    ];
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Privilege => "privileges",
+            Self::Btf => "BTF",
+            Self::RingBuffer => "ring buffer",
+            Self::RawTracepoint => "raw tracepoints",
+            Self::Tracepoint => "tracepoints",
+            Self::Kprobe => "kprobes",
+            Self::Tracing => "BTF tracing",
+            Self::ReadUser => "bpf_probe_read_user",
+            Self::CurrentTask => "bpf_get_current_task_btf",
+            Self::TaskRegisters => "bpf_task_pt_regs",
+            Self::Loop => "bpf_loop",
+            Self::UprobeMulti => "uprobe multi",
+            Self::CgroupV2 => "cgroup v2",
+        }
+    }
+
+    /// Whether nothing can be captured without it.
+    #[must_use]
+    pub const fn is_required(self) -> bool {
+        matches!(self, Self::Privilege | Self::Btf | Self::RingBuffer | Self::RawTracepoint | Self::ReadUser)
+    }
+
+    /// Asks the kernel, the first time; then repeats the answer.
+    pub fn probe(self) -> &'static Answer {
+        static ANSWERS: [OnceLock<Answer>; Capability::ALL.len()] =
+            [const { OnceLock::new() }; Capability::ALL.len()];
+        ANSWERS[self as usize].get_or_init(|| self.ask())
+    }
+
+    fn ask(self) -> Answer {
+        match self {
+            Self::Privilege => privilege(),
+            Self::Btf => file(VMLINUX, "the kernel needs CONFIG_DEBUG_INFO_BTF, and /sys has to be mounted"),
+            Self::RingBuffer => supported(is_map_supported(MapType::RingBuf), "it came with 5.8"),
+            Self::RawTracepoint => program(ProgramType::RawTracePoint, "they came with 4.17"),
+            Self::Tracepoint => file(
+                "/sys/kernel/tracing/events/syscalls",
+                "tracefs is not mounted at /sys/kernel/tracing, or the kernel lacks CONFIG_FTRACE_SYSCALLS",
+            ),
+            Self::Kprobe => {
+                file("/sys/bus/event_source/devices/kprobe/type", "the kernel lacks CONFIG_KPROBES")
+            }
+            Self::Tracing => program(ProgramType::Tracing, "it came with 5.5"),
+            Self::ReadUser => helper(BpfHelper::BPF_FUNC_probe_read_user, "it came with 5.5"),
+            Self::CurrentTask => helper(BpfHelper::BPF_FUNC_get_current_task_btf, "it came with 5.11"),
+            Self::TaskRegisters => helper(BpfHelper::BPF_FUNC_task_pt_regs, "it came with 5.15"),
+            Self::Loop => helper(BpfHelper::BPF_FUNC_loop, "it came with 5.17"),
+            Self::UprobeMulti => helper(BpfHelper::BPF_FUNC_get_attach_cookie, "it came with 5.15")
+                .and_then(|_| release_at_least(6, 6)),
+            Self::CgroupV2 => cgroup_v2(),
+        }
+    }
+}
+
+/// `CAP_SYS_ADMIN`, or `CAP_BPF` with `CAP_PERFMON`, of the effective set (`capabilities(7)`).
+fn privilege() -> Answer {
+    const SYS_ADMIN: u64 = 1 << 21;
+    const BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
+    let status = fs::read_to_string("/proc/self/status").map_err(|error| format!("/proc: {error}"))?;
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|value| u64::from_str_radix(value.trim(), 16).ok())
+        .ok_or("/proc/self/status does not tell the capabilities")?;
+    if effective & SYS_ADMIN != 0 {
+        Ok("CAP_SYS_ADMIN".to_owned())
+    } else if effective & BPF_AND_PERFMON == BPF_AND_PERFMON {
+        Ok("CAP_BPF and CAP_PERFMON".to_owned())
+    } else {
+        Err("needs root, or CAP_BPF and CAP_PERFMON".to_owned())
+    }
+}
+
+fn file(path: &str, why: &str) -> Answer {
+    match fs::metadata(path) {
+        Ok(_) => Ok(path.to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!("no {path}: {why}")),
+        Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+fn supported(answer: Result<bool, impl std::error::Error>, why: &str) -> Answer {
+    match answer {
+        Ok(true) => Ok(String::new()),
+        Ok(false) => Err(format!("the kernel does not know it ({why})")),
+        Err(error) => {
+            let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+            Err(format!("{error}{source}"))
+        }
+    }
+}
+
+fn program(kind: ProgramType, why: &str) -> Answer {
+    supported(is_program_supported(kind), why)
+}
+
+fn helper(helper: BpfHelper, why: &str) -> Answer {
+    supported(is_helper_supported(ProgramType::RawTracePoint, helper), why)
+}
+
+fn release_at_least(major: u32, minor: u32) -> Answer {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|error| error.to_string())?;
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found >= (major, minor) {
+        Ok(String::new())
+    } else {
+        Err(format!("it came with {major}.{minor}, this is {}", release.trim()))
+    }
+}
+
+fn cgroup_v2() -> Answer {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .into_iter()
+        .find(|path| Path::new(path).join("cgroup.controllers").exists())
+        .map(str::to_owned)
+        .ok_or_else(|| "no cgroup2 file system at /sys/fs/cgroup".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capability;
+
+    #[test]
+    fn each_capability_has_its_own_slot() {
+        for (index, capability) in Capability::ALL.into_iter().enumerate() {
+            assert!((capability as usize) < Capability::ALL.len());
+            assert!(Capability::ALL[..index].iter().all(|other| other.name() != capability.name()));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! `sensor run`.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    args::{Print, Run},
+    log,
+    output::Output,
+};
+use crate::{
+    capture::Capture,
+    config::Config,
+    metric::{Registry, Shared, endpoint, family},
+    pipeline::{Pipeline, Sinks},
+};
+
+/// How long records wait in the ring buffer at most when little happens.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Observes this host until a signal, the end of `--duration`, or the end of who reads the output.
+///
+/// # Errors
+/// When the address cannot be bound or the capture cannot start.
+pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
+    if let Some(listen) = args.listen {
+        config.listen = listen;
+    }
+    // Signals first: one that comes while the programs are loaded must not kill a half-attached sensor.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+
+    let registry = Shared::new(Registry::new(config.metric.max_series));
+    let listener = endpoint::listen(config.listen).await?;
+    let address = listener.local_addr().context("cannot tell the address of the metrics endpoint")?;
+    let mut capture = Capture::start(&config.capture_settings(), log::ebpf_level())?;
+    let kernel = super::kernel_release();
+    announce(&capture, &kernel, address, &registry);
+    capture.forward_messages();
+
+    let sinks = sinks(args.print, &kernel, capture.route().name());
+    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
+    let (stop, stopped) = watch::channel(());
+    let server = tokio::spawn(endpoint::serve(listener, registry, wait_for_drop(stopped)));
+
+    let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));
+    let mut poll = interval(POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let reason = loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            () = until(end) => break "the duration is over",
+            _ = second.tick() => pipeline.second(now_ns()),
+            result = pipeline.capture().filling() => {
+                result.context("cannot watch the ring buffer")?;
+                pipeline.turn(now_ns());
+            }
+            _ = poll.tick() => {
+                if pipeline.turn(now_ns()) {
+                    // More waits than one turn takes: come again at once.
+                    poll.reset_immediately();
+                }
+            }
+        }
+        if pipeline.is_closed() {
+            break "nobody reads the output";
+        }
+    };
+    tracing::info!("stopping: {reason}");
+    tokio::task::block_in_place(|| pipeline.finish(now_ns()));
+    drop(stop);
+    server.await.context("the metrics endpoint failed")?;
+    Ok(())
+}
+
+fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, registry: &Shared) {
+    for (route, error) in capture.refused() {
+        tracing::info!("the {} route is not available: {}", route.name(), error.brief());
+    }
+    let route = capture.route().name();
+    tracing::info!("capturing by the {route} route on kernel {kernel}; metrics at http://{address}/metrics");
+    registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
+}
+
+fn sinks(print: Option<Print>, kernel: &str, route: &'static str) -> Sinks {
+    let stdout = std::io::stdout();
+    let terminal = stdout.is_terminal();
+    let output = Output::new(stdout);
+    match print {
+        Some(Print::Spans) => Sinks::spans(output),
+        None if terminal => Sinks::table(output, kernel.to_owned(), route),
+        None => Sinks::lines(output),
+    }
+}
+
+/// Nanoseconds of `CLOCK_MONOTONIC`, the clock of the kernel side.
+fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    seconds * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or_default()
+}
+
+async fn until(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_for_drop(mut stopped: watch::Receiver<()>) {
+    // The sender never sends: an error says that it is gone.
+    let _ = stopped.changed().await;
+}

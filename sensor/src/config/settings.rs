@@ -1,0 +1,162 @@
+//! The settings. The first line of a doc comment becomes the setting's text in `docs/configuration.md`, so it is
+//! written for the one who sets it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::capture;
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address and port where metrics are served.
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub listen: SocketAddr,
+    /// Which messages are logged, in the syntax of `tracing-subscriber`'s `EnvFilter`: a level, or `target=level`
+    /// pairs with commas between them. `--log` and `SENSOR_LOG` go before it.
+    pub log: String,
+    /// How the kernel is observed.
+    pub capture: Capture,
+    /// Which processes are observed.
+    pub target: Target,
+    /// How HTTP is read.
+    pub http: Http,
+    /// How metrics are kept.
+    pub metric: Metric,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            log: "info".to_owned(),
+            capture: Capture::default(),
+            target: Target::default(),
+            http: Http::default(),
+            metric: Metric::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What the capture is told of these settings.
+    #[must_use]
+    pub fn capture_settings(&self) -> capture::Settings {
+        capture::Settings {
+            route: self.capture.route.forced(),
+            head_bytes: self.capture.head_bytes,
+            ring_bytes: self.capture.ring_bytes,
+            max_connections: self.capture.max_connections,
+            selected_only: !self.target.processes.is_empty(),
+        }
+    }
+}
+
+/// How the kernel is observed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Capture {
+    /// The way into the kernel; `auto` takes the cheapest that this kernel allows.
+    pub route: Route,
+    /// Bytes of a message's head that are captured: 64 to 4096. A longer head is read as far as it was captured.
+    pub head_bytes: u32,
+    /// Size of the ring buffer between kernel and daemon in bytes: a power of two, 65536 to 1073741824. It is locked
+    /// memory. What finds it full is lost and counted.
+    pub ring_bytes: u32,
+    /// Connections that the kernel side follows at once: 64 to 4194304. What opens beyond that is not seen, and
+    /// counted.
+    pub max_connections: u32,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            route: Route::Auto,
+            head_bytes: sensor_common::record::HEAD_DEFAULT,
+            ring_bytes: 8 * 1024 * 1024,
+            max_connections: 32_768,
+        }
+    }
+}
+
+/// The way into the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "lowercase")]
+pub enum Route {
+    /// The cheapest of the others that this kernel allows.
+    Auto,
+    /// Programs at entry and exit of the kernel's TCP functions.
+    Fentry,
+    /// The socket tracepoints of Linux 6.3 and later.
+    Socket,
+    /// The system call tracepoints.
+    Syscall,
+}
+
+impl Route {
+    /// The one way that is asked for; `None` leaves the choice to the kernel's abilities.
+    #[must_use]
+    pub const fn forced(self) -> Option<capture::Route> {
+        match self {
+            Self::Auto => None,
+            Self::Fentry => Some(capture::Route::Fentry),
+            Self::Socket => Some(capture::Route::Socket),
+            Self::Syscall => Some(capture::Route::Syscall),
+        }
+    }
+}
+
+/// Which processes are observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Target {
+    /// Service names of the processes to observe; empty observes all.
+    pub processes: Vec<String>,
+    /// Service names of processes to leave alone; goes before `processes`.
+    pub exclude: Vec<String>,
+}
+
+/// How HTTP is read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Routes kept for one service: 1 to 10000. Every further one is `*`, and counted.
+    pub max_routes: usize,
+    /// Connections that the daemon follows at once: 64 to 4194304. Beyond that the one that was silent longest is
+    /// given up, and counted.
+    pub max_connections: usize,
+    /// How long a request may wait for its response before it is given up and counted: 1s to 24h.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub pair_timeout: Duration,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { max_routes: 100, max_connections: 32_768, pair_timeout: Duration::from_secs(600) }
+    }
+}
+
+/// How metrics are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Metric {
+    /// Label sets kept for one metric: 10 to 1000000. Every further one goes to the series whose labels are all
+    /// `other`, and is counted. A label set of an HTTP exchange takes about 1.5 KiB of memory.
+    pub max_series: usize,
+}
+
+impl Default for Metric {
+    fn default() -> Self {
+        Self { max_series: 10_000 }
+    }
+}

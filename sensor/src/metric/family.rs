@@ -1,0 +1,253 @@
+//! The written list of all metric families.
+
+use super::histogram::{Buckets, DURATION, SIZE};
+
+/// What is said once about all series of a name.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Family {
+    /// The name in Prometheus form: unit last, `_total` after it on counters.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// The unit, as UCUM writes it.
+    pub unit: &'static str,
+    /// One line.
+    pub help: &'static str,
+    /// The labels that a series can have.
+    pub labels: &'static [&'static str],
+}
+
+/// What the values of a family are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number that only grows.
+    Counter,
+    /// A number that goes up and down.
+    Gauge,
+    /// Observations in these buckets.
+    Histogram(&'static Buckets),
+}
+
+impl Kind {
+    /// The word in a `# TYPE` line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+const SERVER_LABELS: &[&str] = &[
+    "service_name",
+    "http_request_method",
+    "http_response_status_code",
+    "http_route",
+    "server_port",
+    "error_type",
+];
+const CLIENT_LABELS: &[&str] = &[
+    "service_name",
+    "http_request_method",
+    "http_response_status_code",
+    "http_route",
+    "server_address",
+    "server_port",
+    "error_type",
+];
+
+const fn duration(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {
+    Family { name, kind: Kind::Histogram(&DURATION), unit: "s", help, labels }
+}
+
+const fn size(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {
+    Family { name, kind: Kind::Histogram(&SIZE), unit: "By", help, labels }
+}
+
+const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {
+    Family { name, kind: Kind::Counter, unit: "1", help, labels }
+}
+
+const fn gauge(
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+) -> Family {
+    Family { name, kind: Kind::Gauge, unit, help, labels }
+}
+
+/// The families of exchanges in which the local process is the server, in the order of
+/// [`HttpValues`](super::http::HttpValues).
+pub static HTTP_SERVER: [&Family; 4] = [
+    &duration(
+        "http_server_request_duration_seconds",
+        "From the first byte of the request received to the last byte of the response sent.",
+        SERVER_LABELS,
+    ),
+    &duration(
+        "http_server_time_to_first_byte_seconds",
+        "From the first byte of the request received to the first byte of the response sent.",
+        SERVER_LABELS,
+    ),
+    &size(
+        "http_server_request_body_size_bytes",
+        "Body of the request as transferred, without the head.",
+        SERVER_LABELS,
+    ),
+    &size(
+        "http_server_response_body_size_bytes",
+        "Body of the response as transferred, without the head.",
+        SERVER_LABELS,
+    ),
+];
+
+/// The families of exchanges in which the local process is the client, in the same order.
+pub static HTTP_CLIENT: [&Family; 4] = [
+    &duration(
+        "http_client_request_duration_seconds",
+        "From the first byte of the request sent to the last byte of the response received.",
+        CLIENT_LABELS,
+    ),
+    &duration(
+        "http_client_time_to_first_byte_seconds",
+        "From the first byte of the request sent to the first byte of the response received.",
+        CLIENT_LABELS,
+    ),
+    &size(
+        "http_client_request_body_size_bytes",
+        "Body of the request as transferred, without the head.",
+        CLIENT_LABELS,
+    ),
+    &size(
+        "http_client_response_body_size_bytes",
+        "Body of the response as transferred, without the head.",
+        CLIENT_LABELS,
+    ),
+];
+
+/// Events that the daemon took from the kernel side.
+pub static EVENTS: Family =
+    counter("sensor_events_total", "Records taken from the ring buffers, by kind.", &["kind"]);
+/// Operations that the kernel side looked at.
+pub static KERNEL_OPERATIONS: Family = counter(
+    "sensor_kernel_operations_total",
+    "Socket operations of targets that moved bytes, as the kernel side counted them.",
+    &[],
+);
+/// Everything that was dropped or not understood.
+pub static LOST: Family =
+    counter("sensor_lost_total", "What was dropped or not understood, by cause.", &["cause"]);
+/// Exchanges that were recorded.
+pub static EXCHANGES: Family =
+    counter("sensor_exchanges_total", "Exchanges recorded, by the local process's role.", &["role"]);
+/// Fill of the kernel maps.
+pub static MAP_ENTRIES: Family = gauge("sensor_map_entries", "1", "Entries in a kernel map.", &["map"]);
+/// Size of the kernel maps.
+pub static MAP_CAPACITY: Family =
+    gauge("sensor_map_capacity", "1", "Entries for which a kernel map has room.", &["map"]);
+/// Fill of the ring buffers.
+pub static RING_FILL: Family = gauge(
+    "sensor_ring_fill_ratio",
+    "1",
+    "Share of a ring buffer that was waiting to be read when it was last looked at, 0 to 1.",
+    &["ring"],
+);
+/// Size of the ring buffers.
+pub static RING_BYTES: Family = gauge("sensor_ring_bytes", "By", "Size of a ring buffer.", &["ring"]);
+/// Connections that the daemon follows.
+pub static OPEN_CONNECTIONS: Family =
+    gauge("sensor_open_connections", "1", "Connections that the daemon follows.", &[]);
+/// Series held.
+pub static SERIES: Family = gauge(
+    "sensor_series",
+    "1",
+    "Label sets held for a metric; each is one series, or one a bucket and two more for a histogram.",
+    &["metric"],
+);
+/// Recordings that found no room.
+pub static SERIES_FOLDED: Family = counter(
+    "sensor_series_folded_total",
+    "Recordings that went to the series whose labels are all `other`, because `metric.max_series` was reached.",
+    &["metric"],
+);
+/// Exchanges whose route found no room.
+pub static ROUTES_FOLDED: Family = counter(
+    "sensor_routes_folded_total",
+    "Exchanges whose route became `*`, because the service had `http.max_routes` of them.",
+    &[],
+);
+/// The version that runs.
+pub static BUILD_INFO: Family =
+    gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
+/// How the sensor runs here.
+pub static INFO: Family = gauge(
+    "sensor_info",
+    "1",
+    "Always 1; the labels say by which route the kernel is observed, and which kernel it is.",
+    &["route", "kernel"],
+);
+/// Processor time of the daemon.
+pub static PROCESS_CPU: Family = Family {
+    name: "process_cpu_seconds_total",
+    kind: Kind::Counter,
+    unit: "s",
+    help: "Processor time that the daemon has used, in user and kernel mode.",
+    labels: &[],
+};
+/// Memory of the daemon.
+pub static PROCESS_MEMORY: Family =
+    gauge("process_resident_memory_bytes", "By", "Resident memory of the daemon.", &[]);
+/// Start of the daemon.
+pub static PROCESS_START: Family =
+    gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
+
+/// What the sensor says of itself.
+pub static OWN: [&Family; 17] = [
+    &EVENTS,
+    &KERNEL_OPERATIONS,
+    &LOST,
+    &EXCHANGES,
+    &MAP_ENTRIES,
+    &MAP_CAPACITY,
+    &RING_FILL,
+    &RING_BYTES,
+    &OPEN_CONNECTIONS,
+    &SERIES,
+    &SERIES_FOLDED,
+    &ROUTES_FOLDED,
+    &BUILD_INFO,
+    &INFO,
+    &PROCESS_CPU,
+    &PROCESS_MEMORY,
+    &PROCESS_START,
+];
+
+/// Every family.
+pub fn all() -> impl Iterator<Item = &'static Family> {
+    HTTP_SERVER.iter().chain(&HTTP_CLIENT).chain(&OWN).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        let mut names = HashSet::new();
+        for family in all() {
+            let name = family.name;
+            assert!(names.insert(name), "{name} is there twice");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+            assert_eq!(matches!(family.kind, Kind::Counter), name.ends_with("_total"), "{name}");
+            let base = name.trim_end_matches("_total");
+            assert!(family.unit != "s" || base.ends_with("_seconds"), "{name}");
+            assert!(family.unit != "By" || base.ends_with("_bytes"), "{name}");
+            assert!(!family.help.contains('\n'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! All metrics in one place.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
+use super::http::{self, HttpGroup};
+use super::own::Own;
+use super::process::{Usage, UsageError};
+use super::{Labels, Sample, Source};
+use crate::identity::Observed;
+use crate::protocol::Role;
+use crate::semantic;
+
+/// All metrics.
+pub struct Registry {
+    server: HttpGroup,
+    client: HttpGroup,
+    own: Own,
+    exchanges: [u64; 2],
+}
+
+impl Registry {
+    /// A registry that holds at most `max_series` label sets for each family.
+    #[must_use]
+    pub fn new(max_series: usize) -> Self {
+        let mut own = Own::default();
+        own.set(&family::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        Self {
+            server: HttpGroup::new(&HTTP_SERVER, max_series),
+            client: HttpGroup::new(&HTTP_CLIENT, max_series),
+            own,
+            exchanges: [0; 2],
+        }
+    }
+
+    /// Records an exchange.
+    pub fn record(&mut self, observed: &Observed) {
+        match observed.exchange.role {
+            Role::Server => {
+                self.exchanges[0] += 1;
+                http::record(&mut self.server, observed);
+            }
+            Role::Client => {
+                self.exchanges[1] += 1;
+                http::record(&mut self.client, observed);
+            }
+        }
+    }
+
+    /// What the sensor says of itself.
+    pub fn own(&mut self) -> &mut Own {
+        &mut self.own
+    }
+
+    /// Drops the series of exchanges that were last written before `before_ns` (nanoseconds of `CLOCK_MONOTONIC`),
+    /// and says how many.
+    pub fn expire(&mut self, before_ns: u64) -> usize {
+        self.server.expire(before_ns) + self.client.expire(before_ns)
+    }
+
+    /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
+    ///
+    /// # Errors
+    /// When `/proc/self` can't be read; everything else is up to date then all the same.
+    pub fn refresh(&mut self) -> Result<(), UsageError> {
+        for (role, count) in [Role::Server, Role::Client].into_iter().zip(self.exchanges) {
+            self.own.set(&family::EXCHANGES, &[semantic::role_name(role)], count as f64);
+        }
+        for group in [&self.server, &self.client] {
+            for known in group.families() {
+                self.own.set(&family::SERIES, &[known.name], group.len() as f64);
+                self.own.set(&family::SERIES_FOLDED, &[known.name], group.folded() as f64);
+            }
+        }
+        let usage = Usage::read()?;
+        self.own.set(&family::PROCESS_CPU, &[], usage.cpu.as_secs_f64());
+        self.own.set(&family::PROCESS_MEMORY, &[], usage.resident_bytes as f64);
+        self.own.set(&family::PROCESS_START, &[], usage.start_seconds);
+        Ok(())
+    }
+
+    /// All families and their series.
+    #[must_use]
+    pub fn sources(&self) -> [&dyn Source; 3] {
+        [&self.server, &self.client, &self.own]
+    }
+
+    /// Calls `visit` with every series, family by family.
+    pub fn visit<'a>(&'a self, mut visit: impl FnMut(&'static family::Family, &'a Labels, Sample<'a>)) {
+        for source in self.sources() {
+            for (number, known) in source.families().iter().enumerate() {
+                for slot in 0..source.slots() {
+                    if let Some((labels, sample)) = source.read(number, slot) {
+                        visit(known, labels, sample);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The registry that one task writes and others read. The writer locks it once a batch, a reader once a chunk.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Registry>>);
+
+impl Shared {
+    /// Shares a registry.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self(Arc::new(Mutex::new(registry)))
+    }
+
+    /// The registry. A holder that panicked can at most have left one recording half done, so its lock is taken
+    /// over.
+    pub fn lock(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::metric::fixture::{exchange, observed};
+    use crate::protocol::Exchange;
+
+    #[test]
+    fn every_role_is_counted() {
+        let mut registry = Registry::new(10);
+        registry.record(&observed(exchange()));
+        registry.record(&observed(exchange()));
+        registry.record(&observed(Exchange { role: Role::Client, ..exchange() }));
+        registry.refresh().unwrap();
+        let mut seen = Vec::new();
+        registry.visit(|known, labels, sample| {
+            if *known == family::EXCHANGES {
+                seen.push((labels.get("role").to_owned(), sample));
+            }
+        });
+        let expected =
+            [("server".to_owned(), Sample::Counter(2.0)), ("client".to_owned(), Sample::Counter(1.0))];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn every_own_family_without_outside_facts_is_there_after_a_refresh() {
+        let mut registry = Registry::new(10);
+        registry.refresh().unwrap();
+        let mut names = Vec::new();
+        registry.visit(|known, _, _| names.push(known.name));
+        for name in
+            ["sensor_build_info", "sensor_series", "process_cpu_seconds_total", "sensor_exchanges_total"]
+        {
+            assert!(names.contains(&name), "{name}");
+        }
+    }
+
+    /// Not a bound, which would depend on the machine: `cargo test --release -- --nocapture cost` tells.
+    #[test]
+    fn the_cost_of_recording_is_told() {
+        let mut registry = Registry::new(10_000);
+        let routes: Vec<Observed> = (0..200)
+            .map(|route| Observed {
+                route: format!("/items/{{id}}/part/{route}").into(),
+                ..observed(Exchange {
+                    role: if route % 2 == 0 { Role::Server } else { Role::Client },
+                    ..exchange()
+                })
+            })
+            .collect();
+        let rounds = 2_000;
+        let start = Instant::now();
+        for _ in 0..rounds {
+            for observed in &routes {
+                registry.record(observed);
+            }
+        }
+        let each = start.elapsed().as_nanos() / (rounds * routes.len() as u128);
+        eprintln!("recording an exchange takes {each} ns");
+        assert_eq!(registry.sources()[0].slots() + registry.sources()[1].slots(), routes.len());
+    }
+}

@@ -1,0 +1,177 @@
+//! The way of the data through the daemon: one task takes records from the capture, pairs them, names them and
+//! hands the exchanges on.
+
+mod own;
+mod sinks;
+mod targets;
+
+use std::sync::Arc;
+
+pub use own::Own;
+pub use sinks::Sinks;
+use targets::Targets;
+
+use crate::{
+    capture::{Capture, CaptureError, Record},
+    config::Config,
+    identity::{Observed, Processes},
+    metric::Shared,
+    protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Tracker, TrackerConfig},
+};
+
+/// The most records taken in one turn, so that signals and timers are never starved.
+const RECORDS_A_TURN: usize = 16_384;
+/// The most turns at the end, for what the ring buffer still holds.
+const LAST_TURNS: usize = 64;
+
+/// Everything between the capture and what leaves.
+pub struct Pipeline {
+    capture: Capture,
+    tracker: Tracker,
+    processes: Processes,
+    targets: Targets,
+    routes: RouteLimiter,
+    registry: Shared,
+    sinks: Sinks,
+    own: Own,
+    exchanges: Vec<Exchange>,
+    observed: Vec<Observed>,
+    ask: Vec<Connection>,
+    answers: Vec<Progress>,
+}
+
+impl Pipeline {
+    /// Puts the parts together and makes the processes that run now targets, where only some are.
+    ///
+    /// # Errors
+    /// When the kernel's map of targets cannot be filled.
+    pub fn new(
+        mut capture: Capture,
+        config: &Config,
+        registry: Shared,
+        sinks: Sinks,
+    ) -> Result<Self, CaptureError> {
+        let targets = Targets::new(&config.target, &mut capture)?;
+        Ok(Self {
+            capture,
+            tracker: Tracker::new(TrackerConfig {
+                max_connections: config.http.max_connections,
+                pair_timeout: config.http.pair_timeout,
+                head_limit: config.capture.head_bytes as usize,
+                ..TrackerConfig::default()
+            }),
+            processes: Processes::default(),
+            targets,
+            routes: RouteLimiter::new(config.http.max_routes),
+            registry,
+            sinks,
+            own: Own::default(),
+            exchanges: Vec::new(),
+            observed: Vec::new(),
+            ask: Vec::new(),
+            answers: Vec::new(),
+        })
+    }
+
+    /// The capture, for waiting on it.
+    #[must_use]
+    pub fn capture(&self) -> &Capture {
+        &self.capture
+    }
+
+    /// Whether the reader of standard output is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.sinks.is_closed()
+    }
+
+    /// Takes what waits. Answers to the tracker's questions are read before the records and given after them, so that
+    /// no answer is newer than what the records tell; `true` when more waits.
+    pub fn turn(&mut self, now_ns: u64) -> bool {
+        self.ask.clear();
+        self.tracker.due(now_ns, &mut self.ask);
+        self.answers.clear();
+        self.answers.extend(self.ask.iter().map(|connection| self.capture.progress(*connection)));
+        let more = self.drain();
+        if !more {
+            for answer in &self.answers {
+                self.tracker.on_event(Event::Progress(*answer), &mut self.exchanges);
+            }
+        }
+        self.deliver();
+        more
+    }
+
+    /// What is due once a second: time-outs, the sensor's own metrics, the terminal.
+    pub fn second(&mut self, now_ns: u64) {
+        self.tracker.expire(now_ns, &mut self.exchanges);
+        self.deliver();
+        self.own.update(&self.capture, &self.tracker, &self.routes, &self.sinks, &self.registry);
+        self.sinks.second(self.own.lost());
+    }
+
+    /// Takes all that the kernel has seen until now, tells what can be told, and ends the output.
+    pub fn finish(mut self, now_ns: u64) {
+        for _ in 0..LAST_TURNS {
+            if !self.turn(now_ns) {
+                break;
+            }
+        }
+        self.ask.clear();
+        self.tracker.finish(now_ns, &mut self.exchanges);
+        self.deliver();
+        self.own.update(&self.capture, &self.tracker, &self.routes, &self.sinks, &self.registry);
+        self.sinks.finish(self.own.lost());
+    }
+
+    fn drain(&mut self) -> bool {
+        let Self { capture, tracker, processes, targets, exchanges, own, .. } = self;
+        let mut started = Vec::new();
+        let drained = capture.drain(RECORDS_A_TURN, |record| match record {
+            Record::Event(event) => {
+                own.event(&event);
+                tracker.on_event(event, exchanges);
+            }
+            Record::Exec { tgid, executable, arguments } => {
+                own.process();
+                let name = processes.exec(tgid, executable, arguments);
+                started.push((tgid, name));
+            }
+            Record::Fork { child, parent } => {
+                own.process();
+                processes.fork(child, parent);
+            }
+        });
+        own.drained(drained.bytes, capture.ring_bytes());
+        for (tgid, name) in started {
+            targets.started(tgid, &name, capture);
+        }
+        drained.records == RECORDS_A_TURN
+    }
+
+    /// Names the exchanges and hands them on.
+    fn deliver(&mut self) {
+        for exchange in self.exchanges.drain(..) {
+            let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
+            if self.targets.is_excluded(&service_name) {
+                continue;
+            }
+            let route = match &exchange.path {
+                Some(path) => self.routes.route(&service_name, path),
+                None => Arc::from(""),
+            };
+            self.observed.push(Observed { exchange, service_name, route });
+        }
+        if self.observed.is_empty() {
+            return;
+        }
+        {
+            let mut registry = self.registry.lock();
+            for observed in &self.observed {
+                registry.record(observed);
+            }
+        }
+        self.sinks.take(&self.observed);
+        self.observed.clear();
+    }
+}

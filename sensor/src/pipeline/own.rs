@@ -1,0 +1,106 @@
+//! The sensor's metrics about itself.
+
+use sensor_common::cause::Counter;
+
+use super::Sinks;
+use crate::{
+    capture::Capture,
+    metric::{Shared, family},
+    protocol::{Event, RouteLimiter, Tracker},
+};
+
+/// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
+const COUNT_ENTRIES_EVERY: u32 = 5;
+const EVENT_RING: &str = "events";
+const CONNECTION_MAP: &str = "connections";
+
+/// What is counted on the way.
+#[derive(Debug, Default)]
+pub struct Own {
+    heads: u64,
+    closes: u64,
+    processes: u64,
+    fill: f64,
+    lost: u64,
+    updates: u32,
+}
+
+impl Own {
+    /// Everything lost so far, all causes.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    pub(super) fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Head(_) => self.heads += 1,
+            Event::Close(_) => self.closes += 1,
+            Event::Progress(_) => {}
+        }
+    }
+
+    pub(super) fn process(&mut self) {
+        self.processes += 1;
+    }
+
+    /// What one turn found in the ring buffer.
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
+    pub(super) fn drained(&mut self, bytes: u64, capacity: u32) {
+        self.fill = self.fill.max(bytes as f64 / f64::from(capacity)).min(1.0);
+    }
+
+    /// Brings the registry up to date.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+    pub(super) fn update(
+        &mut self,
+        capture: &Capture,
+        tracker: &Tracker,
+        routes: &RouteLimiter,
+        sinks: &Sinks,
+        registry: &Shared,
+    ) {
+        let kernel = match capture.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                tracing::warn!("the kernel side's counters are not up to date: {error}");
+                return;
+            }
+        };
+        let lost: Vec<(&str, u64)> = Counter::ALL
+            .into_iter()
+            .zip(kernel)
+            .filter(|(counter, _)| counter.is_loss())
+            .map(|(counter, count)| (counter.name(), count))
+            .chain(tracker.counts().iter().map(|(loss, count)| (loss.name(), count)))
+            .chain([("rejected_record", capture.rejected()), ("output", sinks.dropped())])
+            .collect();
+        self.lost = lost.iter().map(|(_, count)| count).sum();
+        let connections = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.connections());
+        self.updates = self.updates.wrapping_add(1);
+
+        let mut registry = registry.lock();
+        let own = registry.own();
+        for (cause, count) in lost {
+            own.set(&family::LOST, &[cause], count as f64);
+        }
+        for (kind, count) in [
+            ("head", self.heads),
+            ("close", self.closes),
+            ("process", self.processes),
+            ("length_only", kernel[Counter::LengthOnly as usize]),
+        ] {
+            own.set(&family::EVENTS, &[kind], count as f64);
+        }
+        own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
+        own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);
+        own.set(&family::ROUTES_FOLDED, &[], routes.folded() as f64);
+        own.set(&family::RING_FILL, &[EVENT_RING], self.fill);
+        own.set(&family::RING_BYTES, &[EVENT_RING], f64::from(capture.ring_bytes()));
+        if let Some(fill) = connections {
+            own.set(&family::MAP_ENTRIES, &[CONNECTION_MAP], fill.used as f64);
+            own.set(&family::MAP_CAPACITY, &[CONNECTION_MAP], fill.capacity as f64);
+        }
+        self.fill = 0.0;
+    }
+}

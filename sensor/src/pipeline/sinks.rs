@@ -1,0 +1,119 @@
+//! What a person sees of the exchanges: a live table, lines, or spans.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    cli::{
+        lines::{INTERVAL, Lines},
+        output::{Output, Size},
+        table::{Header, Table, render},
+    },
+    identity::Observed,
+    trace::{self, Batch, Tracer, WallClock},
+};
+
+/// How long the reader of standard output may take for the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often the offset between the monotonic clock and the wall clock is looked at.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Standard output, in one of its forms.
+pub struct Sinks {
+    output: Output,
+    form: Form,
+}
+
+enum Form {
+    Table { table: Box<Table>, header: Header },
+    Lines { lines: Box<Lines>, flushed: Instant },
+    Spans { tracer: Box<Tracer>, clock: WallClock, sampled: Instant, batch: Batch },
+}
+
+impl Sinks {
+    /// A table that is drawn anew each second.
+    #[must_use]
+    pub fn table(output: Output, kernel: String, route: &'static str) -> Self {
+        let header = Header { kernel, route: route.to_owned(), lost: 0 };
+        Self { output, form: Form::Table { table: Box::new(Table::new(Instant::now())), header } }
+    }
+
+    /// A line a service every ten seconds.
+    #[must_use]
+    pub fn lines(output: Output) -> Self {
+        let now = Instant::now();
+        Self { output, form: Form::Lines { lines: Box::new(Lines::new(now)), flushed: now } }
+    }
+
+    /// Spans as OTLP JSON lines.
+    #[must_use]
+    pub fn spans(output: Output) -> Self {
+        let tracer = Box::new(Tracer::new());
+        let clock = WallClock::sample();
+        Self { output, form: Form::Spans { tracer, clock, sampled: Instant::now(), batch: Batch::default() } }
+    }
+
+    /// Lines or frames that standard output did not take in time.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.output.dropped()
+    }
+
+    /// Whether the reader of standard output is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.output.is_closed()
+    }
+
+    pub(super) fn take(&mut self, observed: &[Observed]) {
+        match &mut self.form {
+            Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
+            Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
+            Form::Spans { tracer, clock, batch, .. } => {
+                for observed in observed {
+                    batch.push(observed, tracer.span(observed, *clock));
+                }
+                if let Some(data) = batch.take() {
+                    match trace::json_line(&data) {
+                        Ok(line) => self.output.lines(line + "\n"),
+                        Err(error) => tracing::error!("cannot print spans: {error}"),
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn second(&mut self, lost: u64) {
+        let now = Instant::now();
+        match &mut self.form {
+            Form::Table { table, header } => {
+                table.turn(now);
+                header.lost = lost;
+                let size = Size::of_terminal().frame();
+                self.output.frame(render(header, &table.rows(), size.columns, size.rows));
+            }
+            Form::Lines { lines, flushed } => {
+                if now.duration_since(*flushed) >= INTERVAL {
+                    *flushed = now;
+                    self.output.lines(lines.flush(now));
+                }
+            }
+            Form::Spans { clock, sampled, .. } => {
+                if now.duration_since(*sampled) >= CLOCK_INTERVAL {
+                    *sampled = now;
+                    *clock = WallClock::sample();
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self, lost: u64) {
+        if let Form::Lines { lines, .. } = &mut self.form {
+            self.output.lines(lines.flush(Instant::now()));
+        } else {
+            self.second(lost);
+        }
+        if !self.output.finish(LAST_WORDS) {
+            tracing::warn!("standard output did not take the last lines in time");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Which processes are observed.
+
+use std::sync::Arc;
+
+use crate::{
+    capture::{Capture, CaptureError},
+    config::Target,
+    identity::running,
+};
+
+/// The configured choice.
+#[derive(Debug)]
+pub(super) struct Targets {
+    processes: Vec<String>,
+    exclude: Vec<String>,
+}
+
+impl Targets {
+    /// Makes the chosen processes among those that run now targets. What they start is followed by the kernel
+    /// side.
+    pub(super) fn new(choice: &Target, capture: &mut Capture) -> Result<Self, CaptureError> {
+        let targets = Self { processes: choice.processes.clone(), exclude: choice.exclude.clone() };
+        if !targets.processes.is_empty() {
+            for (tgid, name) in running() {
+                if targets.is_chosen(&name) {
+                    capture.target(tgid)?;
+                }
+            }
+        }
+        Ok(targets)
+    }
+
+    /// A process began to run the program `name`.
+    pub(super) fn started(&self, tgid: u32, name: &Arc<str>, capture: &mut Capture) {
+        if self.processes.is_empty() {
+            return;
+        }
+        if !self.is_chosen(name) {
+            capture.untarget(tgid);
+        } else if let Err(error) = capture.target(tgid) {
+            tracing::warn!("process {tgid} ({name}) is not observed: {error}");
+        }
+    }
+
+    /// Whether exchanges of this service are left alone.
+    #[must_use]
+    pub(super) fn is_excluded(&self, name: &str) -> bool {
+        self.exclude.iter().any(|excluded| excluded == name)
+    }
+
+    fn is_chosen(&self, name: &str) -> bool {
+        self.processes.iter().any(|chosen| chosen == name) && !self.is_excluded(name)
+    }
+}

@@ -1,0 +1,360 @@
+//! One exchange as a span, after the HTTP semantic conventions 1.44.
+
+use std::borrow::Cow;
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::context::{RANDOM, SAMPLED, TraceParent};
+use super::{WallClock, redact};
+use crate::identity::Observed;
+use crate::protocol::{Exchange, Role};
+use crate::semantic::{self, ErrorType, Host, OTHER_METHOD};
+
+/// The event at the response's first byte.
+pub const FIRST_BYTE_EVENT: &str = "http.response.first_byte";
+
+/// Makes spans, with fresh ids.
+pub struct Tracer {
+    random: SmallRng,
+}
+
+impl Default for Tracer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tracer {
+    /// A tracer whose ids are seeded by the operating system.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { random: SmallRng::from_os_rng() }
+    }
+
+    /// The span of an exchange.
+    pub fn span(&mut self, observed: &Observed, clock: WallClock) -> Span {
+        let exchange = &observed.exchange;
+        let parent = TraceParent::of(exchange);
+        let method = semantic::request_method(&exchange.method);
+        let error = ErrorType::of(exchange);
+        Span {
+            trace_id: parent.map_or_else(|| self.id::<16>(), |parent| parent.trace_id).to_vec(),
+            span_id: self.id::<8>().to_vec(),
+            parent_span_id: parent.map(|parent| parent.parent_id.to_vec()).unwrap_or_default(),
+            flags: flags(exchange.role, parent),
+            name: name(observed, method),
+            kind: match exchange.role {
+                Role::Server => SpanKind::Server as i32,
+                Role::Client => SpanKind::Client as i32,
+            },
+            start_time_unix_nano: clock.unix_ns(exchange.request.first_ns),
+            end_time_unix_nano: clock.unix_ns(exchange.end_ns.max(exchange.request.first_ns)),
+            attributes: attributes(observed, method, error),
+            events: exchange
+                .response
+                .map(|response| first_byte(clock.unix_ns(response.first_ns)))
+                .into_iter()
+                .collect(),
+            status: error.map(|_| Status { code: StatusCode::Error as i32, ..Status::default() }),
+            ..Span::default()
+        }
+    }
+
+    /// Random bytes, never all zeros, which would mean no id.
+    fn id<const N: usize>(&mut self) -> [u8; N] {
+        loop {
+            let mut id = [0; N];
+            self.random.fill(&mut id[..]);
+            if id != [0; N] {
+                return id;
+            }
+        }
+    }
+}
+
+/// The trace's flags, and whether the parent is another process's span.
+fn flags(role: Role, parent: Option<TraceParent>) -> u32 {
+    let Some(parent) = parent else { return u32::from(SAMPLED | RANDOM) };
+    let remote = match role {
+        Role::Server => SpanFlags::ContextIsRemoteMask as u32,
+        Role::Client => 0,
+    };
+    u32::from(parent.flags) | SpanFlags::ContextHasIsRemoteMask as u32 | remote
+}
+
+/// `{method} {route}` for a server, `{method}` for a client, whose route template is not known to it. A method
+/// that is not known is called `HTTP` here.
+fn name(observed: &Observed, method: &'static str) -> String {
+    let method = if method == OTHER_METHOD { "HTTP" } else { method };
+    match observed.exchange.role {
+        Role::Server if !observed.route.is_empty() => format!("{method} {}", observed.route),
+        Role::Server | Role::Client => method.to_owned(),
+    }
+}
+
+fn first_byte(time_unix_nano: u64) -> Event {
+    Event { time_unix_nano, name: FIRST_BYTE_EVENT.to_owned(), ..Event::default() }
+}
+
+fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType>) -> Vec<KeyValue> {
+    let exchange = &observed.exchange;
+    let (local, peer) = (exchange.endpoints.local, exchange.endpoints.remote);
+    let peer_address = peer.ip().to_canonical().to_string();
+    let host = exchange.host.as_deref().and_then(Host::parse);
+    let query = exchange.query.as_deref().map(redact::query);
+    let mut list = Attributes(Vec::with_capacity(24));
+
+    list.text("http.request.method", method);
+    if method == OTHER_METHOD {
+        list.text("http.request.method_original", exchange.method.as_str());
+    }
+    list.some_number("http.response.status_code", exchange.status);
+    if let Some(error) = error {
+        list.text("error.type", error.to_string());
+    }
+    let server = match exchange.role {
+        Role::Server => local,
+        Role::Client => peer,
+    };
+    match &host {
+        Some(host) => list.text("server.address", host.address.to_string()),
+        None => list.text("server.address", server.ip().to_canonical().to_string()),
+    }
+    list.number("server.port", server.port());
+    match exchange.role {
+        Role::Server => {
+            list.text("url.scheme", "http");
+            if let Some(path) = exchange.path.as_deref().filter(|path| !path.is_empty()) {
+                list.text("url.path", path);
+            }
+            if let Some(query) = query {
+                list.text("url.query", query);
+            }
+            if !observed.route.is_empty() {
+                list.text("http.route", &*observed.route);
+            }
+            list.text("client.address", peer_address.as_str());
+            list.number("client.port", peer.port());
+        }
+        Role::Client => {
+            if let Some(url) = full_url(exchange, host.as_ref(), query.as_deref()) {
+                list.text("url.full", url);
+            }
+        }
+    }
+    list.text("network.peer.address", peer_address);
+    list.number("network.peer.port", peer.port());
+    list.text("network.transport", "tcp");
+    list.text("network.protocol.name", "http");
+    list.text("network.protocol.version", exchange.version);
+    let user_agent = exchange.request_headers.iter().find(|(name, _)| *name == "user-agent");
+    if let Some((_, value)) = user_agent {
+        list.text("user_agent.original", value.as_str());
+    }
+    list.some_number("http.request.body.size", exchange.request.body_bytes);
+    list.some_number("http.response.body.size", exchange.response.and_then(|response| response.body_bytes));
+    list.0
+}
+
+/// `http://host[:port]/path?query`, as far as it is certain: `None` when the path is not known, or when the request
+/// names a host that can't be one. A request without a host went to the address that was connected to.
+fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -> Option<String> {
+    let path = exchange.path.as_deref()?;
+    let authority = match (host, &exchange.host) {
+        (Some(host), _) => {
+            let port = host.port.map(|port| format!(":{port}")).unwrap_or_default();
+            match host.address.to_string() {
+                ip if ip.contains(':') => format!("[{ip}]{port}"),
+                name => format!("{name}{port}"),
+            }
+        }
+        (None, Some(_)) => return None,
+        (None, None) => {
+            let mut peer = exchange.endpoints.remote;
+            peer.set_ip(peer.ip().to_canonical());
+            peer.to_string()
+        }
+    };
+    // `OPTIONS *` asks of the server as a whole.
+    let path = if path == "*" { "" } else { path };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    Some(format!("http://{authority}{path}{query}"))
+}
+
+struct Attributes(Vec<KeyValue>);
+
+impl Attributes {
+    fn push(&mut self, key: &'static str, value: Value) {
+        let value = Some(AnyValue { value: Some(value) });
+        self.0.push(KeyValue { key: key.to_owned(), value, ..KeyValue::default() });
+    }
+
+    fn text<'a>(&mut self, key: &'static str, value: impl Into<Cow<'a, str>>) {
+        self.push(key, Value::StringValue(value.into().into_owned()));
+    }
+
+    fn number(&mut self, key: &'static str, value: impl TryInto<i64>) {
+        self.push(key, Value::IntValue(value.try_into().unwrap_or(i64::MAX)));
+    }
+
+    fn some_number(&mut self, key: &'static str, value: Option<impl TryInto<i64>>) {
+        if let Some(value) = value {
+            self.number(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::fixture::{exchange, observed};
+    use crate::protocol::End;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    fn span(exchange: Exchange) -> Span {
+        Tracer::new().span(&observed(exchange), WallClock::new(1_000))
+    }
+
+    fn attribute(span: &Span, key: &str) -> Option<String> {
+        let value = &span.attributes.iter().find(|attribute| attribute.key == key)?.value;
+        match value.as_ref()?.value.as_ref()? {
+            Value::StringValue(text) => Some(text.clone()),
+            Value::IntValue(number) => Some(number.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn client(host: Option<&str>) -> Exchange {
+        Exchange { role: Role::Client, host: host.map(str::to_owned), ..exchange() }
+    }
+
+    #[test]
+    fn a_server_span_is_complete() {
+        let span = span(exchange());
+        assert_eq!((span.name.as_str(), span.kind), ("GET /items/{id}", SpanKind::Server as i32));
+        assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano), (1_001_000, 7_001_000));
+        assert_eq!(
+            (span.events[0].name.as_str(), span.events[0].time_unix_nano),
+            (FIRST_BYTE_EVENT, 3_001_000)
+        );
+        assert_eq!(span.status, None);
+        let attributes: Vec<String> = span
+            .attributes
+            .iter()
+            .map(|pair| format!("{}={}", pair.key, attribute(&span, &pair.key).unwrap()))
+            .collect();
+        let expected = [
+            "http.request.method=GET",
+            "http.response.status_code=200",
+            "server.address=shop.example",
+            "server.port=8080",
+            "url.scheme=http",
+            "url.path=/items/7",
+            "url.query=q=1",
+            "http.route=/items/{id}",
+            "client.address=10.0.0.9",
+            "client.port=55000",
+            "network.peer.address=10.0.0.9",
+            "network.peer.port=55000",
+            "network.transport=tcp",
+            "network.protocol.name=http",
+            "network.protocol.version=1.1",
+            "user_agent.original=curl/8",
+            "http.request.body.size=0",
+            "http.response.body.size=512",
+        ];
+        assert_eq!(attributes, expected);
+    }
+
+    #[test]
+    fn a_client_span_has_the_whole_url() {
+        let url = |exchange| attribute(&span(exchange), "url.full");
+        assert_eq!(url(client(Some("Shop:8080"))).as_deref(), Some("http://shop:8080/items/7?q=1"));
+        assert_eq!(url(client(Some("[::1]:80"))).as_deref(), Some("http://[::1]:80/items/7?q=1"));
+        assert_eq!(url(client(Some("u:p@shop"))).as_deref(), Some("http://shop/items/7?q=1"));
+        assert_eq!(url(client(None)).as_deref(), Some("http://10.0.0.9:55000/items/7?q=1"));
+        assert_eq!(url(client(Some("not a host"))), None);
+        assert_eq!(url(Exchange { path: None, ..client(Some("shop")) }), None);
+        let span = span(client(Some("shop")));
+        assert_eq!((span.name.as_str(), span.kind), ("GET", SpanKind::Client as i32));
+        assert_eq!(attribute(&span, "http.route"), None);
+        assert_eq!(attribute(&span, "client.address"), None);
+    }
+
+    #[test]
+    fn what_is_unknown_is_left_out() {
+        let span = span(Exchange {
+            path: None,
+            query: None,
+            status: None,
+            response: None,
+            end: End::NoResponse,
+            request_headers: vec![],
+            ..exchange()
+        });
+        for key in ["url.path", "url.query", "http.response.status_code", "user_agent.original"] {
+            assert_eq!(attribute(&span, key), None, "{key}");
+        }
+        assert!(span.events.is_empty());
+        assert_eq!(attribute(&span, "error.type").as_deref(), Some("no_response"));
+        assert_eq!(span.status.unwrap().code, StatusCode::Error as i32);
+    }
+
+    #[test]
+    fn a_made_up_method_is_kept_beside() {
+        let span = span(Exchange { method: "BREW".to_owned(), ..exchange() });
+        assert_eq!(span.name, "HTTP /items/{id}");
+        assert_eq!(attribute(&span, "http.request.method").as_deref(), Some("_OTHER"));
+        assert_eq!(attribute(&span, "http.request.method_original").as_deref(), Some("BREW"));
+    }
+
+    #[test]
+    fn secrets_stay_out() {
+        let exchange = Exchange {
+            query: Some("token=hush&q=1".to_owned()),
+            host: Some("user:hush@shop".to_owned()),
+            request_headers: vec![
+                ("authorization", "Bearer hush".to_owned()),
+                ("cookie", "a=hush".to_owned()),
+            ],
+            ..exchange()
+        };
+        for role in [Role::Server, Role::Client] {
+            let span = span(Exchange { role, ..exchange.clone() });
+            assert!(!format!("{span:?}").contains("hush"), "{span:?}");
+        }
+    }
+
+    #[test]
+    fn a_traceparent_is_joined() {
+        let request_headers = vec![("traceparent", PARENT.to_owned())];
+        let server = span(Exchange { request_headers: request_headers.clone(), ..exchange() });
+        assert_eq!(server.trace_id[..2], [0x0a, 0xf7]);
+        assert_eq!(server.parent_span_id[..2], [0xb7, 0xad]);
+        assert_eq!(server.flags, 0x301);
+        assert_ne!(server.span_id, server.parent_span_id);
+        let client = span(Exchange { request_headers, ..client(None) });
+        assert_eq!((client.trace_id, client.parent_span_id), (server.trace_id, server.parent_span_id));
+        assert_eq!(client.flags, 0x101);
+    }
+
+    #[test]
+    fn a_trace_of_its_own_has_fresh_ids() {
+        let mut tracer = Tracer::new();
+        let spans: Vec<Span> =
+            (0..100).map(|_| tracer.span(&observed(exchange()), WallClock::new(0))).collect();
+        let mut ids: Vec<&[u8]> = spans.iter().map(|span| &*span.trace_id).collect();
+        ids.extend(spans.iter().map(|span| &*span.span_id));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 200);
+        assert!(spans.iter().all(|span| span.parent_span_id.is_empty() && span.trace_id.len() == 16));
+    }
+}

@@ -1,0 +1,47 @@
+//! Measures what the sensor costs, and writes the figures into docs/performance.md.
+//!
+//! Each measurement is a subcommand that owns one marked section of the page.
+
+mod daemon;
+mod http;
+mod machine;
+mod metrics;
+mod nginx;
+mod section;
+mod statistics;
+mod wrk;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use crate::root;
+use crate::workspace::Workspace;
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    measurement: Option<Measurement>,
+    #[command(flatten)]
+    http: http::Options,
+}
+
+#[derive(Subcommand)]
+enum Measurement {
+    /// nginx under wrk, without and with the sensor (the default).
+    Http(http::Options),
+}
+
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    root::require("the sensor loads eBPF programs, which", "xtask bench")?;
+    match &options.measurement {
+        Some(Measurement::Http(http)) => http::run(workspace, http),
+        None => http::run(workspace, &options.http),
+    }
+}
+
+/// A free port of the loopback address. Nothing holds it from here on; ephemeral ports are not given out again
+/// soon.
+fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,80 @@
+//! The servers and clients that the end-to-end tests and the benchmark use, from Debian's packages.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::steps::Steps;
+use crate::{apt, command};
+
+/// A package, and the programs by whose presence it is known. They may well come from elsewhere.
+pub(crate) struct Needed {
+    package: &'static str,
+    programs: &'static [&'static str],
+}
+
+pub(crate) const NGINX: Needed = Needed { package: "nginx", programs: &["nginx"] };
+pub(crate) const WRK: Needed = Needed { package: "wrk", programs: &["wrk"] };
+pub(crate) const CURL: Needed = Needed { package: "curl", programs: &["curl"] };
+pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["python3"] };
+pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
+pub(crate) const JDK: Needed =
+    Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
+pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
+pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };
+pub(crate) const QEMU: Needed = Needed { package: "qemu-system-x86", programs: &["qemu-system-x86_64"] };
+pub(crate) const MKE2FS: Needed = Needed { package: "e2fsprogs", programs: &["mke2fs"] };
+pub(crate) const XZ: Needed = Needed { package: "xz-utils", programs: &["xz"] };
+
+/// Installs the packages whose programs are not there.
+///
+/// # Errors
+/// Something is missing and cannot be installed here.
+pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
+    let missing: Vec<&str> =
+        needed.iter().filter(|needed| !needed.is_there()).map(|needed| needed.package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !apt::available() {
+        bail!("programs of these packages are missing, and there is no apt-get: {}", missing.join(" "));
+    }
+    let mut steps = Steps::new("servers", 2);
+    steps.step("bringing the package lists up to date", apt::update)?;
+    steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
+    if missing.contains(&NGINX.package) {
+        keep_from_starting_at_boot(NGINX.package);
+    }
+    Ok(())
+}
+
+impl Needed {
+    fn is_there(&self) -> bool {
+        // Servers are in /usr/sbin, which not everybody's PATH has.
+        let is_there =
+            |program: &&str| which::which(program).is_ok() || Path::new("/usr/sbin").join(program).exists();
+        self.programs.iter().all(is_there)
+    }
+}
+
+/// A service that came for the tests has no business on port 80 after the next boot.
+fn keep_from_starting_at_boot(service: &str) {
+    let mut update = Command::new("update-rc.d");
+    match command::output(update.args([service, "disable"])) {
+        Ok(_) => eprintln!("[servers] the {service} service is installed but stays off"),
+        Err(error) => eprintln!("[servers] the {service} service could not be switched off: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_there_when_all_its_programs_are() {
+        assert!(Needed { package: "dash", programs: &["sh"] }.is_there());
+        assert!(!Needed { package: "dash", programs: &["sh", "no-such-program"] }.is_there());
+    }
+}
