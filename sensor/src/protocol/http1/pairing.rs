@@ -29,6 +29,10 @@ use super::{
 };
 use crate::protocol::{Direction, End, Loss, Role};
 
+/// The methods of RFC 9110 and 5789. No registered method ends like one of them, so they are never the rest of one.
+const COMMON_METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
 /// What is known of the beginning of a message beside its head.
 pub(super) struct Arrival {
     pub(super) origin: Origin,
@@ -66,7 +70,7 @@ impl Http1 {
         if head.version.is_some() {
             count_head(head.is_malformed, arrival.is_truncated, context);
         }
-        if !arrival.is_certain {
+        if !arrival.is_certain && !COMMON_METHODS.contains(&head.method.as_str()) {
             // The first bytes may belong to a method whose beginning was lost.
             head.method.clear();
         }

@@ -93,6 +93,16 @@ fn the_rest_of_a_split_head_is_no_request() {
 }
 
 #[test]
+fn a_whole_method_behind_letters_is_one() {
+    // The connection is older than what the tracker remembers, and its last body ended in a letter.
+    let mut bench = Bench::server();
+    bench.drop_next(2).request(0, "POST /1 HTTP/1.1\r\nContent-Length: 2\r\n\r\nOK").response(1, OK);
+    bench.request(10, GET).response(11, OK);
+    assert_eq!(briefs(&bench.exchanges()), ["GET /a 200 Complete"]);
+    assert_eq!(bench.losses(), []);
+}
+
+#[test]
 fn a_lost_part_of_a_head() {
     let mut bench = Bench::server();
     bench.request(0, "GET /x HTTP/1.1\r\nHos").drop_next(1).request(1, "t: x\r\n\r\n").response(2, OK);
