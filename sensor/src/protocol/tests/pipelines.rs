@@ -80,3 +80,26 @@ fn an_abort_leaves_the_ones_behind_without_response() {
     assert_eq!(briefs(&bench.exchanges()), ends);
     assert_eq!(bench.losses(), []);
 }
+
+#[test]
+fn a_request_in_the_middle_of_a_chunked_response_does_not_end_it() {
+    let mut bench = Bench::server();
+    bench.request(0, get("/1")).response(5, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    bench.response(6, format!("800\r\n{}\r\n", "x".repeat(2048))).request(7, get("/2"));
+    bench.response(8, "0\r\n\r\n").response(9, answer(404, ""));
+    assert!(bench.exchanges().is_empty());
+    assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1), (Loss::Desynchronized, 2)]);
+}
+
+#[test]
+fn lost_requests_of_a_pipeline_leave_the_ones_behind_unknown() {
+    let mut bench = Bench::server();
+    bench
+        .request(0, format!("{}{}", get("/1"), get("/2")))
+        .response(1, answer(201, ""))
+        .response(2, answer(202, ""));
+    bench.drop_next(2).request(10, get("/3")).request(11, get("/4")).response(12, answer(203, ""));
+    bench.request(13, get("/5")).response(14, answer(404, "")).response(15, answer(405, ""));
+    assert_eq!(briefs(&bench.exchanges()), ["GET /1 201 Complete", "GET /2 202 Complete"]);
+    assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 3), (Loss::Desynchronized, 1)]);
+}

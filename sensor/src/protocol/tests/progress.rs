@@ -67,3 +67,18 @@ fn answers_about_nothing_are_ignored() {
     bench.tracker.on_event(Event::Progress(Progress { connection, streams: None }), &mut bench.out);
     assert_eq!((bench.exchanges().len(), bench.losses()), (0, vec![]));
 }
+
+#[test]
+fn an_answer_beyond_the_body_waits_for_the_events() {
+    let mut bench = Bench::server();
+    bench.request(0, get("/1")).response(5, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert!(bench.kernel.operation(Direction::Send, b"hello", 6 * MS).is_none());
+    let request = bench.kernel.operation(Direction::Receive, get("/2").as_bytes(), 7 * MS);
+    let response = bench.kernel.operation(Direction::Send, answer(404, "").as_bytes(), 8 * MS);
+    let progress = bench.kernel.progress();
+    bench.tell(Some(progress)).tell(request).tell(response);
+    let exchanges = bench.exchanges();
+    assert_eq!(briefs(&exchanges), ["GET /1 200 Complete", "GET /2 404 Complete"]);
+    assert_eq!(times(&exchanges[0]), [0, 0, 5, 6, 6]);
+    assert_eq!(bench.losses(), []);
+}
