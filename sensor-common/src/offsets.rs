@@ -75,7 +75,7 @@ pub struct Offsets {
     pub iter_offset: u32,
     /// `iov_iter.__iov`, `iov_iter.iov` before 6.4
     pub iter_iov: u32,
-    /// `iov_iter.ubuf`, [`ABSENT`] before 6.0
+    /// `iov_iter.ubuf`, 0 before 6.0
     pub iter_ubuf: u32,
     /// Bits of the iterator's type that are its kind: before 5.14 the lowest is the direction.
     pub iter_kind_mask: u32,
@@ -83,12 +83,9 @@ pub struct Offsets {
     pub iter_iovec: u32,
     /// `ITER_UBUF`, [`ABSENT`] before 6.0
     pub iter_is_ubuf: u32,
-    /// Parameters of `tcp_recvmsg`: six with `flags` the fifth before 5.19, then five with `flags` the fourth, and
-    /// four with `flags` the fourth in the newest kernels.
-    pub recvmsg_parameters: u32,
 }
 
-/// A member that this kernel does not have.
+/// The value of an enumerator that this kernel does not have: more than any kind.
 pub const ABSENT: u32 = u32::MAX;
 
 impl Offsets {
@@ -133,6 +130,5 @@ impl Offsets {
         iter_kind_mask: 0,
         iter_iovec: 0,
         iter_is_ubuf: 0,
-        recvmsg_parameters: 0,
     };
 }

@@ -7,12 +7,12 @@ use crate::{globals, maps::TARGETS};
 /// Whether the current process is a target. The sensor itself never is.
 #[inline(always)]
 pub(crate) fn is_current() -> bool {
-    is(bpf_get_current_pid_tgid() >> 32)
+    is((bpf_get_current_pid_tgid() >> 32) as u32)
 }
 
+/// Whether a process is a target.
 #[inline(always)]
-fn is(tgid: u64) -> bool {
-    let tgid = tgid as u32;
+pub(crate) fn is(tgid: u32) -> bool {
     if tgid == globals::sensor_tgid() {
         return false;
     }

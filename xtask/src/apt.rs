@@ -18,12 +18,7 @@ pub(crate) fn available() -> bool {
     Path::new("/etc/debian_version").exists() && which::which("apt-get").is_ok()
 }
 
-/// The packages of the list that are not installed.
-pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    packages.iter().copied().filter(|package| !is_installed(package)).collect()
-}
-
-fn is_installed(package: &str) -> bool {
+pub(crate) fn is_installed(package: &str) -> bool {
     let mut query = Command::new("dpkg-query");
     query.args(["--show", "--showformat=${db:Status-Abbrev}", package]);
     command::output(&mut query).is_ok_and(|status| status.starts_with("ii"))

@@ -7,7 +7,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
 
 use crate::command;
 use crate::toolchain::{self, Toolchain};
@@ -17,29 +16,15 @@ const PACKAGE: &str = "sensor-ebpf";
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
 
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Compiles the programs' debug messages in (they cost time on every event).
-    #[arg(long)]
-    debug_log: bool,
-}
-
 /// Builds, and prints the object's path on standard output.
-pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let object = build(workspace, &toolchain::ensure()?, options.debug_log)?;
-    if options.debug_log {
-        eprintln!(
-            "[ebpf] a build of the sensor takes this object with SENSOR_EBPF_OBJECT={}, `cargo xtask run \
-             --debug-log` does so",
-            object.display()
-        );
-    }
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let object = build(workspace, &toolchain::ensure()?)?;
     writeln!(io::stdout().lock(), "{}", object.display()).context("cannot write to standard output")
 }
 
 /// Compiles the programs and returns the object's path. The file is written only when its bytes changed, so that
 /// cargo does not build the sensor again for nothing.
-pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, debug_log: bool) -> Result<PathBuf> {
+pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = workspace.ebpf_target();
     let mut cargo = std::process::Command::new(&toolchain.compiler.cargo);
     command::clean(&mut cargo);
@@ -57,13 +42,10 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, debug_log: boo
         .args(["build", "--package", PACKAGE, "--bins", "-Z", "build-std=core"])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
         .arg(&target);
-    if debug_log {
-        cargo.args(["--features", "debug-log"]);
-    }
     command::run(&mut cargo).context("cannot build the eBPF programs")?;
 
     let built = target.join(TARGET).join(PROFILE).join(PACKAGE);
-    let object = workspace.ebpf_object(debug_log);
+    let object = workspace.ebpf_object();
     install(&built, &object)?;
     Ok(object)
 }

@@ -12,6 +12,7 @@ mod steps;
 mod test;
 mod toolchain;
 mod version;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,9 +37,11 @@ enum Command {
     /// Runs every check and test, and prints the totals on the last line.
     Test(test::Options),
     /// Builds the eBPF object alone and prints where it is.
-    BuildEbpf(build_ebpf::Options),
+    BuildEbpf,
     /// Measures what the sensor costs and writes it to docs/performance.md (needs root).
     Bench(bench::Options),
+    /// Runs the end-to-end tests on real kernels in virtual machines.
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,8 +59,9 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Run(options) => run::run(&workspace, options),
         Command::Test(options) => test::run(&workspace, &options),
-        Command::BuildEbpf(options) => build_ebpf::run(&workspace, &options),
+        Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Vm(options) => vm::run(&workspace, &options),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -13,9 +12,6 @@ use crate::{build_ebpf, command, mounts, root, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Compiles the eBPF programs' debug messages in (they cost time on every event).
-    #[arg(long)]
-    debug_log: bool,
     /// What the sensor gets: `check …`, or the options of `run`.
     #[arg(last = true, allow_hyphen_values = true, value_name = "SENSOR ARGUMENTS")]
     arguments: Vec<OsString>,
@@ -24,7 +20,7 @@ pub(crate) struct Options {
 pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<()> {
     root::require("the sensor loads eBPF programs, which", "xtask run")?;
     mounts::ensure()?;
-    build(workspace, options.debug_log)?;
+    build(workspace)?;
     let mut sensor = Command::new(workspace.sensor());
     command::clean(&mut sensor);
     sensor.env_remove("CARGO").args(sensor_arguments(options.arguments));
@@ -33,20 +29,16 @@ pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<()> {
 }
 
 /// Builds the eBPF object and the release build of the sensor that embeds it.
-pub(crate) fn build(workspace: &Workspace, debug_log: bool) -> Result<()> {
-    let object = build_ebpf::build(workspace, &toolchain::ensure()?, debug_log)?;
-    let mut cargo = release_build(workspace, debug_log.then_some(&*object));
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    build_ebpf::build(workspace, &toolchain::ensure()?)?;
+    let mut cargo = release_build(workspace);
     command::run(&mut cargo).context("cannot build the sensor")
 }
 
-/// The cargo command of the release build. An object is named only when it is not the ordinary one: cargo would
-/// build again each time the variable comes or goes.
-pub(crate) fn release_build(workspace: &Workspace, object: Option<&Path>) -> Command {
+/// The cargo command of the release build.
+pub(crate) fn release_build(workspace: &Workspace) -> Command {
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--release", "--package", "sensor"]);
-    if let Some(object) = object {
-        cargo.env("SENSOR_EBPF_OBJECT", object);
-    }
     cargo
 }
 

@@ -19,7 +19,14 @@ pub(crate) const WRK: Needed = Needed { package: "wrk", programs: &["wrk"] };
 pub(crate) const CURL: Needed = Needed { package: "curl", programs: &["curl"] };
 pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["python3"] };
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
-pub(crate) const JDK: Needed = Needed { package: "default-jdk-headless", programs: &["java", "javac"] };
+pub(crate) const JDK: Needed =
+    Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
+pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
+pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };
+pub(crate) const QEMU: Needed = Needed { package: "qemu-system-x86", programs: &["qemu-system-x86_64"] };
+pub(crate) const MKE2FS: Needed = Needed { package: "e2fsprogs", programs: &["mke2fs"] };
+pub(crate) const XZ: Needed = Needed { package: "xz-utils", programs: &["xz"] };
 
 /// Installs the packages whose programs are not there.
 ///

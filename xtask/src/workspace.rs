@@ -46,9 +46,8 @@ impl Workspace {
     }
 
     /// The eBPF object that `sensor/build.rs` embeds.
-    pub(crate) fn ebpf_object(&self, debug_log: bool) -> PathBuf {
-        let name = if debug_log { "sensor-ebpf.debug-log.o" } else { "sensor-ebpf.o" };
-        self.ebpf_target().join(name)
+    pub(crate) fn ebpf_object(&self) -> PathBuf {
+        self.ebpf_target().join("sensor-ebpf.o")
     }
 
     /// The release build of the sensor.

@@ -34,7 +34,7 @@ fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
     if target::is_current()
         && let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2))
     {
-        fail(&ctx, "fentry", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -45,7 +45,7 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
         return Ok(());
     }
     let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
-    send_starts(sock, &Buffers::ahead(message + offset!(msghdr_iter))?, length, now())
+    send_starts(sock, message + offset!(msghdr_iter), length, now())
 }
 
 #[fexit(function = "tcp_sendmsg")]
@@ -53,7 +53,7 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
     if target::is_current()
         && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -70,21 +70,27 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counte
     observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
 }
 
-#[fexit(function = "tcp_recvmsg")]
-fn tcp_recvmsg_exit(ctx: FExitContext) -> i32 {
-    if !target::is_current() {
-        return 0;
-    }
-    let (flags, returned): (i32, i32) = match offset!(recvmsg_parameters) {
-        4 => (ctx.arg(3), ctx.arg(4)),
-        5 => (ctx.arg(3), ctx.arg(5)),
-        _ => (ctx.arg(4), ctx.arg(6)),
+/// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
+/// result behind the parameters.
+// VERIFIER: all kernels: a program a form, because the context may be read at constant offsets only.
+macro_rules! recvmsg {
+    ($name:ident, $flags:expr, $result:expr) => {
+        #[fexit(function = "tcp_recvmsg")]
+        fn $name(ctx: FExitContext) -> i32 {
+            if target::is_current()
+                && let Err(cause) =
+                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
+            {
+                fail(&ctx, cause);
+            }
+            0
+        }
     };
-    if let Err(cause) = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), flags, returned) {
-        fail(&ctx, "fexit", cause);
-    }
-    0
 }
+
+recvmsg!(tcp_recvmsg_4, 3, 4);
+recvmsg!(tcp_recvmsg_5, 3, 5);
+recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {
@@ -108,7 +114,7 @@ fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
     if target::is_current()
         && let Err(cause) = by_length(ctx.arg(0), Direction::Send, ctx.arg(5))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -120,7 +126,7 @@ fn tcp_splice_exit(ctx: FExitContext) -> i32 {
         && let Err(cause) = kernel::read(socket + offset!(socket_sk))
             .and_then(|sock| by_length(sock, Direction::Receive, ctx.arg(5)))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }

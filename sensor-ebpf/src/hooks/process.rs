@@ -22,12 +22,13 @@ use crate::{
     globals::{self, offset},
     kernel,
     maps::{EXEC_SCRATCH, TARGETS},
+    target,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
     if let Err(cause) = try_exec(ctx.arg(0), ctx.arg(2)) {
-        fail(&ctx, "exec", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -35,7 +36,7 @@ fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
     if let Err(cause) = try_fork(ctx.arg(0), ctx.arg(1)) {
-        fail(&ctx, "fork", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -87,11 +88,7 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
         return Ok(());
     }
     let parent_tgid: u32 = kernel::read(parent + offset!(task_tgid))?;
-    // SAFETY: only the presence of the key is used.
-    if globals::selected_only()
-        && unsafe { TARGETS.get(parent_tgid) }.is_some()
-        && TARGETS.insert(tgid, 1, 0).is_err()
-    {
+    if globals::selected_only() && target::is(parent_tgid) && TARGETS.insert(tgid, 1, 0).is_err() {
         count(Counter::TargetsFull);
     }
     let record = Process {

@@ -19,14 +19,14 @@ const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
 const FENTRY: (&str, &str) = ("tcp_sendmsg_entry", "tcp_sendmsg");
 /// Programs of the fentry route at a function's return, and the function.
-const FEXIT: [(&str, &str); 4] = [
-    ("tcp_sendmsg_exit", "tcp_sendmsg"),
-    ("tcp_recvmsg_exit", "tcp_recvmsg"),
-    ("tcp_sendpage_exit", "tcp_sendpage"),
-    ("tcp_splice_exit", "tcp_splice_read"),
-];
-/// A function that newer kernels do without: they send pages through `tcp_sendmsg`.
-const OPTIONAL: &str = "tcp_sendpage";
+const FEXIT: [(&str, &str); 2] =
+    [("tcp_sendmsg_exit", "tcp_sendmsg"), ("tcp_splice_exit", "tcp_splice_read")];
+/// The same for a function that newer kernels do without: they send pages through `tcp_sendmsg`.
+const SENDPAGE: (&str, &str) = ("tcp_sendpage_exit", "tcp_sendpage");
+/// The same for a function whose parameters changed in number, by that number: before 5.19, until `addr_len`
+/// went, and since.
+const RECVMSG: [(u32, &str); 3] = [(6, "tcp_recvmsg_6"), (5, "tcp_recvmsg_5"), (4, "tcp_recvmsg_4")];
+const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
 /// System calls of the syscall route, as their tracepoints name them. The program at the entry of each is
 /// `sys_enter_` and the call's name.
 const SYSCALLS: [&str; 12] = [
@@ -76,7 +76,13 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
 /// Names of all programs of a route.
 fn programs(route: Route) -> Vec<String> {
     match route {
-        Route::Fentry => [FENTRY].iter().chain(&FEXIT).map(|(program, _)| (*program).to_owned()).collect(),
+        Route::Fentry => [FENTRY, SENDPAGE]
+            .iter()
+            .chain(&FEXIT)
+            .map(|(program, _)| *program)
+            .chain(RECVMSG.iter().map(|(_, program)| *program))
+            .map(str::to_owned)
+            .collect(),
         Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
         Route::Syscall => {
             SYSCALLS.iter().map(|call| entry_program(call)).chain([SYSCALL_EXIT.to_owned()]).collect()
@@ -103,11 +109,19 @@ fn socket(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
 
 fn fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    let receive = RECVMSG
+        .iter()
+        .find(|(parameters, _)| kernel.recvmsg_parameters == Some(*parameters))
+        .map(|(_, program)| (*program, RECVMSG_FUNCTION))
+        .ok_or_else(|| {
+            let form = kernel
+                .recvmsg_parameters
+                .map_or("none".to_owned(), |count| format!("one of {count} parameters"));
+            CaptureError::Unsupported(format!("no program for this kernel's {RECVMSG_FUNCTION} ({form})"))
+        })?;
     // The returns first: an entry without its return would leave its stamp behind.
-    for (name, function) in FEXIT {
-        if function == OPTIONAL && !kernel.has_sendpage {
-            continue;
-        }
+    let returns = FEXIT.into_iter().chain([receive]).chain(kernel.has_sendpage.then_some(SENDPAGE));
+    for (name, function) in returns {
         let program: &mut FExit = get(ebpf, name)?;
         let loaded = program.load(function, &btf);
         loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;

@@ -41,6 +41,8 @@ pub struct Kernel {
     pub has_socket_tracepoints: bool,
     /// Whether pages are sent by a function of their own (before 6.5).
     pub has_sendpage: bool,
+    /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
+    pub recvmsg_parameters: Option<u32>,
 }
 
 impl Kernel {
@@ -55,6 +57,7 @@ impl Kernel {
             has_socket_tracepoints: types.has("btf_trace_sock_send_length")
                 && types.has("btf_trace_sock_recv_length"),
             has_sendpage: types.parameters("tcp_sendpage").is_ok(),
+            recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
         };
         drop(types);
         // SAFETY: the function has no preconditions. It gives the memory back, which the allocator would keep.
@@ -117,11 +120,10 @@ impl Types {
             iter_type: iter_type.or_else(|_| self.offset("iov_iter", &["type"]))?,
             iter_offset: self.offset("iov_iter", &["iov_offset"])?,
             iter_iov: self.offset("iov_iter", &["__iov"]).or_else(|_| self.offset("iov_iter", &["iov"]))?,
-            iter_ubuf: self.offset("iov_iter", &["ubuf"]).unwrap_or(ABSENT),
+            iter_ubuf: self.offset("iov_iter", &["ubuf"]).unwrap_or_default(),
             iter_kind_mask,
             iter_iovec: self.enumerator("iter_type", "ITER_IOVEC")?,
             iter_is_ubuf: self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT),
-            recvmsg_parameters: self.parameters("tcp_recvmsg")?,
         })
     }
 

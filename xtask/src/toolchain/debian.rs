@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 
 use super::compiler::{self, Compiler};
 use super::linker;
-use crate::apt;
 use crate::version::Version;
+use crate::{apt, root};
 
 /// A current compiler with its library source; Debian keeps it current for the browsers.
 pub(crate) const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
@@ -42,11 +42,35 @@ pub(crate) fn llvm_can_serve(compiler: &Compiler) -> bool {
     linker::supports(compiler.llvm) && apt::candidate(&llvm_package(compiler.llvm)) >= Some(compiler.llvm)
 }
 
-/// What bpf-linker is built with.
-pub(crate) fn llvm_packages(compiler: &Compiler) -> Vec<String> {
-    let major = compiler.llvm.major;
-    let polly = format!("libpolly-{major}-dev");
+/// What bpf-linker is built with, as far as it is not installed.
+pub(crate) fn missing_llvm_packages(compiler: &Compiler) -> Vec<String> {
+    let mut packages = llvm_packages(compiler);
+    packages.retain(|package| !apt::is_installed(package));
+    packages
+}
+
+fn llvm_packages(compiler: &Compiler) -> Vec<String> {
+    let polly = format!("libpolly-{}-dev", compiler.llvm.major);
     vec![llvm_package(compiler.llvm), polly, String::from("zlib1g-dev"), String::from("libzstd-dev")]
+}
+
+/// # Errors
+/// The caller is not root. The message has what root is to type, then the set-up goes on without root.
+pub(crate) fn require_root(compiler: Option<&Compiler>) -> Result<()> {
+    if root::is_root() {
+        return Ok(());
+    }
+    let packages = match compiler {
+        Some(compiler) => missing_llvm_packages(compiler),
+        None => COMPILER.map(String::from).to_vec(),
+    };
+    let line = format!("apt-get install --no-install-recommends --no-remove {}", packages.join(" "));
+    bail!(
+        "the eBPF build needs packages, and their installation needs root\n\
+         hint: run this command once as root: {}\n\
+         hint: or type: sudo apt-get update && sudo {line}",
+        root::sudo("cargo xtask build-ebpf")
+    );
 }
 
 /// Where the package puts LLVM.

@@ -26,13 +26,14 @@ pub(crate) fn supports(llvm: Version) -> bool {
 
 /// The linkers to try for a compiler: those on `PATH`, then the one of the cache.
 pub(crate) fn candidates(compiler: &Compiler) -> Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = which::which_all("bpf-linker").into_iter().flatten().collect();
-    let cached = cache_root(compiler)?.join("bin/bpf-linker");
-    if cached.exists() {
-        found.push(cached);
+    let mut found = Vec::new();
+    let cached = Some(cache_root(compiler)?.join("bin/bpf-linker")).filter(|path| path.exists());
+    // A directory may be on PATH twice.
+    for linker in which::which_all("bpf-linker").into_iter().flatten().chain(cached) {
+        if !found.contains(&linker) {
+            found.push(linker);
+        }
     }
-    found.sort();
-    found.dedup();
     Ok(found)
 }
 

@@ -10,7 +10,7 @@ mod compiler;
 mod debian;
 mod linker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
@@ -53,10 +53,17 @@ fn find(compilers: &[Compiler], refusals: &mut Vec<String>) -> Result<Option<Too
 }
 
 fn set_up_on_debian(compilers: &[Compiler]) -> Result<Toolchain> {
+    let usable = |compiler: &&Compiler| debian::llvm_can_serve(compiler);
+    // With all packages there, neither root nor the network's package lists are asked for.
+    if let Some(compiler) = compilers.iter().find(usable)
+        && debian::missing_llvm_packages(compiler).is_empty()
+    {
+        return build_linker(compiler, &debian::llvm_prefix(compiler), &mut Steps::new("setup", 1));
+    }
+    debian::require_root(compilers.first())?;
+
     let mut steps = Steps::new("setup", 4);
     steps.step("bringing the package lists up to date", apt::update)?;
-
-    let usable = |compiler: &&Compiler| debian::llvm_can_serve(compiler);
     let compiler = if let Some(compiler) = compilers.iter().find(usable) {
         steps.skip(&format!("rustc {} with its library source is there", compiler.release));
         compiler.clone()
@@ -68,25 +75,20 @@ fn set_up_on_debian(compilers: &[Compiler]) -> Result<Toolchain> {
         debian::compiler()?
     };
 
-    let packages = debian::llvm_packages(&compiler);
-    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
-    let missing = apt::missing(&packages);
+    let missing = debian::missing_llvm_packages(&compiler);
     if missing.is_empty() {
         steps.skip(&format!("LLVM {} is there", compiler.llvm.major));
     } else {
+        let missing: Vec<&str> = missing.iter().map(String::as_str).collect();
         steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
     }
 
-    let compilers = [compiler];
-    let [compiler] = &compilers;
-    if let Some(found) = find(&compilers, &mut Vec::new())? {
+    // A linker may have been there all the time, without a compiler to go with it.
+    if let Some(found) = find(std::slice::from_ref(&compiler), &mut Vec::new())? {
         steps.skip(&format!("{} works", found.linker.display()));
         return Ok(found);
     }
-    let prefix = debian::llvm_prefix(compiler);
-    let text = format!("building bpf-linker {} (takes minutes, once a machine)", linker::VERSION);
-    steps.step(&text, || linker::install(compiler, &prefix))?;
-    settled(&compilers)
+    build_linker(&compiler, &debian::llvm_prefix(&compiler), &mut steps)
 }
 
 /// Without Debian's packages the compiler must be there; LLVM's development files are named by `LLVM_PREFIX`.
@@ -108,15 +110,15 @@ fn set_up_elsewhere(compilers: Vec<Compiler>) -> Result<Toolchain> {
             major = compiler.llvm.major,
         );
     };
-    let text = format!("building bpf-linker {} (takes minutes, once a machine)", linker::VERSION);
-    Steps::new("setup", 1).step(&text, || linker::install(&compiler, &prefix))?;
-    settled(&[compiler])
+    build_linker(&compiler, &prefix, &mut Steps::new("setup", 1))
 }
 
-/// After the set-up the same search must find what was set up.
-fn settled(compilers: &[Compiler]) -> Result<Toolchain> {
+/// Builds bpf-linker, and makes sure that it works.
+fn build_linker(compiler: &Compiler, prefix: &Path, steps: &mut Steps) -> Result<Toolchain> {
+    let text = format!("building bpf-linker {} (takes a minute or more, once a machine)", linker::VERSION);
+    steps.step(&text, || linker::install(compiler, prefix))?;
     let mut refusals = Vec::new();
-    find(compilers, &mut refusals)?.with_context(|| {
+    find(std::slice::from_ref(compiler), &mut refusals)?.with_context(|| {
         format!("the set-up is done, and yet no bpf-linker works with it: {}", refusals.join("; "))
     })
 }

@@ -152,6 +152,7 @@ impl Http1 {
                 lane.tail = stream.tail;
             }
         }
+        self.doubt(context);
     }
 
     /// Gives what was held back to the parser as it is.
@@ -237,6 +238,8 @@ impl Http1 {
             bytes = bytes.get(used..).unwrap_or_default();
         }
         self.pass(way, unseen, head.time_ns, context);
+        self.lane(way).add_to_tail(&head.bytes[..seen], unseen > 0 || known > 0);
+        self.doubt(context);
     }
 
     /// Lets `left` unseen bytes pass.
@@ -258,7 +261,6 @@ impl Http1 {
         let lane = self.lane(way);
         let tail = Tail::new(lane.tail);
         let is_empty_line = matches!(tail, Tail::LastChunk | Tail::EmptyLine);
-        let is_certain = is_empty_line || !lane.ends_in_letter();
         let is_blind = match lane.state {
             State::Body(Body::Blind) => true,
             State::Body(Body::UntilClose) | State::Unknown => false,
@@ -269,20 +271,24 @@ impl Http1 {
             match (line, is_blind) {
                 (StartLine::Request(_), true) if tail == Tail::Unknown => self.is_request_answered(),
                 (StartLine::Request(_) | StartLine::Partial, true) => is_empty_line,
-                (StartLine::Request(_), false) => self.is_request_answered(),
+                (StartLine::Request(_) | StartLine::Partial, false) => self.is_request_answered(),
                 _ => false,
             }
         } else {
             match (line, is_blind) {
-                (StartLine::Response { .. }, true) => tail != Tail::Other && self.is_response_possible(),
-                (StartLine::Partial, true) => is_empty_line && self.is_response_possible(),
-                (StartLine::Response { .. }, false) => self.is_response_expected(context),
+                (StartLine::Response { .. }, true) => tail != Tail::Other && !self.is_answering(),
+                (StartLine::Partial, true) => is_empty_line && !self.is_answering(),
+                (StartLine::Response { .. }, false) => !self.is_answering(),
                 _ => false,
             }
         };
         if accepts {
+            if is_blind && !self.is_request_answered() && self.request_way() == Some(way) {
+                self.is_pipelined = true;
+                self.is_lost = true;
+            }
             self.lane(way).end();
-            self.lane(way).is_certain = is_certain;
+            self.lane(way).is_certain = is_empty_line && is_blind;
             self.ended(way, context);
         }
     }
@@ -420,11 +426,14 @@ impl Http1 {
         context.losses.add(Loss::Unparsed);
         let is_request_way = self.request_way() == Some(way);
         let is_known = self.role.is_some();
+        if is_request_way {
+            self.leave_request();
+        }
         let lane = self.lane(way);
+        let is_certain = std::mem::take(&mut lane.is_certain);
         lane.position = lane.position.saturating_add(length);
-        lane.is_certain = false;
         lane.state = if is_known { State::Unknown } else { State::Between };
-        if is_known && (!is_request_way || length >= SHORTEST_MESSAGE) {
+        if is_known && (!is_request_way || is_certain && length >= SHORTEST_MESSAGE) {
             self.hole(way, context);
         }
     }

@@ -89,13 +89,11 @@ impl Http1 {
             self.advance_within_body(Direction::Receive, received, context);
             self.advance_within_body(Direction::Send, sent, context);
         }
-        if self.is_at_last_chunk() {
-            if is_same {
-                self.response_lane().end();
-                self.complete(End::Complete, 0, context);
-            } else {
-                self.ask.again_soon();
-            }
+        if is_same && self.is_at_last_chunk() {
+            self.response_lane().end();
+            self.complete(End::Complete, 0, context);
+        } else if !is_same && self.may_be_at_last_chunk(received, sent) {
+            self.ask.again_soon();
         }
         true
     }
@@ -147,6 +145,19 @@ impl Http1 {
         }
         let lane = self.response_lane();
         matches!(lane.state, State::Body(Body::Blind)) && Tail::new(lane.tail) == Tail::LastChunk
+    }
+
+    /// Whether the first response would end there, if the streams stayed as they are.
+    fn may_be_at_last_chunk(&self, received: Stream, sent: Stream) -> bool {
+        let (way, tail) = match self.role {
+            Some(Role::Server) => (Direction::Send, sent.tail),
+            Some(Role::Client) => (Direction::Receive, received.tail),
+            None => return false,
+        };
+        let body = &self.lanes[way as usize].state;
+        self.is_answering()
+            && matches!(body, State::Body(Body::Blind | Body::Chunked(_)))
+            && Tail::new(tail) == Tail::LastChunk
     }
 
     /// If an incomplete head waits: whether it is a request's, with a whole start line.

@@ -61,7 +61,7 @@ pub(super) struct Seen {
 pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     servers::ensure(&[servers::NGINX, servers::WRK])?;
     mounts::ensure()?;
-    run::build(workspace, false)?;
+    run::build(workspace)?;
     let (count, seconds) = if options.quick { (2, 3) } else { (options.rounds, options.seconds) };
 
     let nginx = Nginx::start()?;

@@ -1,0 +1,33 @@
+//! The ways of capture, as the sensor's `capture.route` names them.
+
+use std::fmt;
+
+/// How the sensor learns of socket operations. `auto` is no way: it chooses one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Fentry,
+    Socket,
+    Syscall,
+}
+
+impl Way {
+    pub(super) const ALL: [Self; 3] = [Self::Fentry, Self::Socket, Self::Syscall];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Socket => "socket",
+            Self::Syscall => "syscall",
+        }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|w| w.name() == name)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
