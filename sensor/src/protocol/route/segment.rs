@@ -243,7 +243,7 @@ fn is_token(text: &str) -> bool {
         && bare.bytes().any(|byte| byte.is_ascii_uppercase())
         && bare.bytes().any(|byte| byte.is_ascii_lowercase())
         && is_random(&bare)
-        && !text.split(['-', '_']).any(|word| word.len() >= 3 && is_lower_word(word))
+        && !text.split(['-', '_']).any(|word| word.len() >= 2 && is_lower_word(word))
 }
 
 fn is_lower_word(word: &str) -> bool {
