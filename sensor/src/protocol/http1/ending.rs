@@ -168,11 +168,11 @@ impl Http1 {
         })
     }
 
-    /// The connection is over, and the kernel did not say so. It does not when nothing happened since its last
-    /// event, so a response that could end there did. Of a response that could not, or none at all, it would
-    /// have told, so that was lost.
+    /// The connection is over, and its end was not among the events: what came between the last event and the end is
+    /// not known, so only a response whose last chunk was seen is sure to be whole.
     fn finish_unseen(&mut self, context: &mut Context<'_>) {
-        if self.is_answering() && self.response_end() == End::Complete {
+        if self.is_at_last_chunk() {
+            self.response_lane().end();
             self.complete(End::Complete, 0, context);
         }
         self.give_up(Loss::LostClose, context);

@@ -173,6 +173,7 @@ impl Http1 {
 
     /// At least one response is not known; the first request that waits is lost for this cause.
     pub(super) fn response_missed(&mut self, cause: Loss, context: &mut Context<'_>) {
+        self.is_response_missed = true;
         self.is_pipelined |= self.queue.len() > 1;
         if let Some(first) = self.queue.pop_front() {
             context.losses.add(if first.is_http() { cause } else { Loss::Unparsed });
@@ -192,7 +193,8 @@ impl Http1 {
         }
         // If nothing was sent back since, the unknown request still waits, and the next one overtakes it. (When
         // this comes to light with a response, that is the unknown request's, and counts as unmatched.)
-        if !self.queue.is_empty() || !self.response_moved && self.is_request_event {
+        let is_overtaken = self.is_request_event && !self.is_response_missed;
+        if self.is_pipelined || is_overtaken || !self.queue.is_empty() {
             self.is_pipelined = true;
             self.is_lost = true;
         }

@@ -67,9 +67,9 @@ pub(super) fn play(
 ) -> Vec<Expected> {
     let mut player = Player { bench, entropy, plan, lose, now_ms: 1, events: 0, expected: Vec::new() };
     if plan.is_pipelined {
-        player.play_pipelined()
+        player.play_pipelined();
     } else {
-        player.play_in_turn()
+        player.play_in_turn();
     }
     player.finish();
     player.expected
@@ -320,22 +320,6 @@ impl<Lose: FnMut(usize) -> bool> Player<'_, Lose> {
         let Some(event) = event else { return false };
         self.events += 1;
         let is_lost = (self.lose)(self.events - 1);
-        if std::env::var("TRACE").is_ok() {
-            if let Recorded::Head { head, bytes } = &event {
-                eprintln!(
-                    "{} {:?} c={} off r{} s{} len {} {}",
-                    if is_lost { "LOST" } else { "ok" },
-                    head.direction,
-                    head.continuation,
-                    head.received.bytes,
-                    head.sent.bytes,
-                    head.operation_len,
-                    String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).escape_debug()
-                );
-            } else {
-                eprintln!("{} {event:?}", if is_lost { "LOST" } else { "ok" });
-            }
-        }
         if !is_lost {
             self.bench.tell(Some(event));
         }
