@@ -39,7 +39,7 @@ impl Payload {
 
     /// Init, the release build of the sensor, the tests and what they need.
     pub(super) fn full(workspace: &Workspace, dir: &Path) -> Result<Self> {
-        run::build(workspace, false)?;
+        run::build(workspace)?;
         let bins = cargo(workspace, &["build", "--package", "tests", "--bins"])?;
         let tests = cargo(workspace, &["test", "--no-run", "--package", "tests", "--test", "*"])?;
         let tests: Vec<_> = executables(&tests).filter(|(kind, ..)| kind == "test").collect();
