@@ -72,6 +72,9 @@ pub(crate) struct Options {
     /// Only boot and tell what the kernel has: no sensor is built and no test run
     #[arg(long)]
     boot: bool,
+    /// Boot with the kernel locked down in integrity mode, as Bottlerocket does
+    #[arg(long)]
+    lockdown: bool,
     /// A shell on the console instead of tests; with --boot, the guest has no sensor
     #[arg(long)]
     shell: bool,
@@ -114,7 +117,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return self_test(workspace, options, kernels[0]);
     }
     let reports = matrix(workspace, options, &kernels)?;
-    let whole = options.kernel == Choice::All && options.filter.is_none() && !options.boot && !options.shell;
+    let whole = options.kernel == Choice::All
+        && options.filter.is_none()
+        && !options.boot
+        && !options.lockdown
+        && !options.shell;
     if whole {
         report::write_document(&workspace.root.join("docs/kernels.md"), &reports)?;
     }
@@ -136,6 +143,7 @@ pub(crate) fn test_matrix(workspace: &Workspace) -> Result<()> {
         load_seconds: LOAD_SECONDS,
         refresh: false,
         boot: false,
+        lockdown: false,
         shell: false,
         self_test: false,
     };
@@ -262,6 +270,7 @@ impl Lab {
             initramfs: &initramfs,
             disk: &self.disk,
             accel: options.accel,
+            lockdown: options.lockdown,
             memory: options.memory,
             processors: 2,
             silence,
