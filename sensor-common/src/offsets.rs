@@ -75,7 +75,7 @@ pub struct Offsets {
     pub iter_offset: u32,
     /// `iov_iter.__iov`, `iov_iter.iov` before 6.4
     pub iter_iov: u32,
-    /// `iov_iter.ubuf`, [`ABSENT`] before 6.0
+    /// `iov_iter.ubuf`, 0 before 6.0
     pub iter_ubuf: u32,
     /// Bits of the iterator's type that are its kind: before 5.14 the lowest is the direction.
     pub iter_kind_mask: u32,
@@ -85,7 +85,7 @@ pub struct Offsets {
     pub iter_is_ubuf: u32,
 }
 
-/// A member that this kernel does not have.
+/// The value of an enumerator that this kernel does not have: more than any kind.
 pub const ABSENT: u32 = u32::MAX;
 
 impl Offsets {

@@ -3,6 +3,8 @@
 //! The first segment is looked up when the place is found, because most operations have one segment only and
 //! all begin in it.
 
+use core::{hint::black_box, mem::MaybeUninit};
+
 use sensor_common::{cause::Counter, record::HEAD_CAPACITY};
 
 use crate::{globals::offset, kernel};
@@ -180,7 +182,7 @@ impl Buffers {
             }
             let segment = self.segment(index)?;
             let length = bounded(least(segment.length, u64::from(want - filled)) as u32);
-            let at = core::hint::black_box(filled) & (HEAD_CAPACITY as u32 - 1);
+            let at = black_box(filled) & (HEAD_CAPACITY as u32 - 1);
             // SAFETY: the offset is below the capacity and the length below twice of it.
             if !unsafe { kernel::copy_user(to.add(at as usize), length, segment.address) } {
                 return Err(Counter::UserMemory);
@@ -207,16 +209,23 @@ fn least(a: u64, b: u64) -> u64 {
 // VERIFIER: all kernels: the compiler knows the bound and would drop a plain comparison or mask.
 #[inline(always)]
 pub(crate) fn bounded(length: u32) -> u32 {
-    core::hint::black_box(length) & (2 * HEAD_CAPACITY as u32 - 1)
+    black_box(length) & (2 * HEAD_CAPACITY as u32 - 1)
 }
 
 /// At most eight bytes of user memory, the first in the lowest byte.
 // VERIFIER: all kernels: one call with a variable length, because a branch a length multiplies the states.
 #[inline(always)]
 fn read_short(address: u64, length: u32) -> Result<u64, Counter> {
-    let mut bytes = [0_u64; 2];
+    let mut bytes = MaybeUninit::<[u64; 2]>::uninit();
+    let words = bytes.as_mut_ptr().cast::<u64>();
+    // VERIFIER: before 6.3: plain zeroing becomes a call to a loop over bytes, with a stack of its own.
+    // SAFETY: both words are within the array.
+    unsafe {
+        words.write_volatile(0);
+        words.add(1).write_volatile(0);
+    }
     // SAFETY: the length is masked to less than the array's.
-    let read =
-        unsafe { kernel::copy_user(bytes.as_mut_ptr().cast(), core::hint::black_box(length) & 15, address) };
-    if read { Ok(bytes[0]) } else { Err(Counter::UserMemory) }
+    let read = unsafe { kernel::copy_user(words.cast(), black_box(length) & 15, address) };
+    // SAFETY: the word was written above.
+    if read { Ok(unsafe { words.read() }) } else { Err(Counter::UserMemory) }
 }

@@ -9,9 +9,9 @@ use crate::maps::COUNTERS;
 /// Counts why a hook could not do its work, and says so when debug messages are asked for (the daemon sets their
 /// level before loading; at level 0 the verifier drops the code).
 #[inline(always)]
-pub(crate) fn fail(ctx: &impl EbpfContext, hook: &str, cause: Counter) {
+pub(crate) fn fail(ctx: &impl EbpfContext, cause: Counter) {
     count(cause);
-    debug!(ctx, "{}: cause {}", hook, cause as u32);
+    debug!(ctx, "cause {}", cause as u32);
 }
 
 /// Adds one to `counter` on this processor.

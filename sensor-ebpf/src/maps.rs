@@ -35,9 +35,13 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::LEN + 1, 0);
 
-/// Where a head record is put together, one slot a direction: a receive and a send may interrupt one another.
+/// Where a head record is put together, one slot a direction and one for entries of sends: each may interrupt the
+/// others.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(3, 0);
+
+/// The slot of [`SCRATCH`] for entries of sends.
+pub(crate) const ENTRY_SLOT: u32 = 2;
 
 /// Where an exec record is put together.
 #[map]
@@ -67,6 +71,8 @@ pub(crate) struct InFlight {
 pub(crate) struct HeadScratch {
     /// Where the operation's bytes are: here and not on the stack for the verifier's sake.
     pub(crate) buffers: Buffers,
+    /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
+    pub(crate) connection: Connection,
     pub(crate) head: Head,
     pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }

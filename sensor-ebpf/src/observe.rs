@@ -9,7 +9,7 @@ use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
     emit, globals,
-    maps::{CONNECTIONS, HeadScratch, SCRATCH},
+    maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, beginning},
     socket,
 };
@@ -42,7 +42,7 @@ pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
     scratch.buffers = operation.buffers;
     let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
         Some(connection) => connection,
-        None => match follow(operation.sock, &scratch.buffers, operation.length)? {
+        None => match follow(operation.sock, scratch, operation.length)? {
             Some(connection) => connection,
             None => return Ok(()),
         },
@@ -55,13 +55,19 @@ pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
 /// followed yet is followed from here when a message begins.
 #[inline(always)]
-pub(crate) fn send_starts(sock: u64, buffers: &Buffers, length: u32, now_ns: u64) -> Result<(), Counter> {
+pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<(), Counter> {
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
-        None => match follow(sock, buffers, length)? {
-            Some(connection) => connection,
-            None => return Ok(()),
-        },
+        None => {
+            let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
+            // SAFETY: the slot is this processor's, and only entries use it.
+            let scratch = unsafe { &mut *slot };
+            scratch.buffers = Buffers::ahead(iter)?;
+            match follow(sock, scratch, length)? {
+                Some(connection) => connection,
+                None => return Ok(()),
+            }
+        }
     };
     // SAFETY: the map returned a live entry.
     unsafe { (*connection).send_started_ns = now_ns };
@@ -79,7 +85,8 @@ pub(crate) fn send_started(sock: u64) -> Option<u64> {
 /// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no
 /// message begins.
 #[inline(always)]
-fn follow(sock: u64, buffers: &Buffers, length: u32) -> Result<Option<*mut Connection>, Counter> {
+fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*mut Connection>, Counter> {
+    let buffers = &scratch.buffers;
     if !buffers.are_known() || !socket::is_process_tcp(sock)? {
         return Ok(None);
     }
@@ -87,9 +94,10 @@ fn follow(sock: u64, buffers: &Buffers, length: u32) -> Result<Option<*mut Conne
     if beginning(word, length) == Beginning::Other {
         return Ok(None);
     }
-    let mut connection = Connection { id: next_connection_id(), ..Connection::default() };
-    socket::read_tuple(sock, &mut connection.tuple)?;
-    if CONNECTIONS.insert(sock, connection, 0).is_err() {
+    scratch.connection.id = next_connection_id();
+    socket::read_tuple(sock, &mut scratch.connection.tuple)?;
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
+    if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
     Ok(CONNECTIONS.get_ptr_mut(sock))

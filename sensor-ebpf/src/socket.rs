@@ -84,6 +84,7 @@ pub(crate) fn read_tuple(sock: u64, tuple: &mut Tuple) -> Result<(), Counter> {
 /// The IPv4-mapped form (RFC 4291 2.5.5.2) of an address in network order.
 #[inline(always)]
 fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+    let low = u64::from(u32::from_ne_bytes(address)) << 32 | 0xffff_0000;
+    // SAFETY: sixteen bytes are sixteen bytes.
+    unsafe { core::mem::transmute([0_u64, low]) }
 }

@@ -1,7 +1,7 @@
 //! The sensor under test.
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::calls::{Calls, Role, counted, services};
+use crate::calls::{Calls, Role, counted, services, total};
 use crate::link::{Link, free_port};
 use crate::metrics::Metrics;
 use crate::process::Process;
@@ -81,7 +81,9 @@ impl Options {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = run(&config, address);
         let process = Process::start(command.args(&self.arguments));
-        let mut sensor = Sensor { process, address, _directory: directory, lock };
+        // Bound as long as the sensor runs, so that no port of a test becomes the barrier's.
+        let barrier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
+        let mut sensor = Sensor { process, address, barrier, _directory: directory, lock };
         sensor.wait_ready();
         sensor
     }
@@ -159,6 +161,7 @@ pub fn exclusive() -> Exclusive {
 pub struct Sensor {
     process: Process,
     address: SocketAddr,
+    barrier: TcpListener,
     _directory: TempDir,
     // Last, so that the next sensor starts when this one has ended.
     lock: Exclusive,
@@ -274,33 +277,51 @@ impl Sensor {
     /// When others are.
     #[track_caller]
     pub fn expect(&self, role: Role, port: u16, expected: &Calls) {
-        // What is too few may be on its way. What is too many shows after all that came before a later exchange.
-        wait_for(patience(SETTLE), || (self.counted(role, port) == *expected).then_some(()));
-        self.barrier();
-        let counted = self.counted(role, port);
-        assert_eq!(counted, *expected, "{} side of port {port}: counted (left), true (right)", role.name());
+        self.expect_all(&[(role, port, expected)]);
     }
 
     /// [`Self::expect`] of both sides.
     #[track_caller]
     pub fn expect_both(&self, port: u16, expected: &Calls) {
-        self.expect(Role::Server, port, expected);
-        self.expect(Role::Client, port, expected);
+        self.expect_all(&[(Role::Server, port, expected), (Role::Client, port, expected)]);
+    }
+
+    /// [`Self::expect`] of several sides and ports.
+    #[track_caller]
+    pub fn expect_all(&self, expected: &[(Role, u16, &Calls)]) {
+        // What is too few may be on its way. What is too many shows after all that came before a later exchange.
+        wait_for(patience(SETTLE), || {
+            let metrics = self.metrics();
+            expected
+                .iter()
+                .all(|(role, port, calls)| counted(&metrics, *role, *port) == **calls)
+                .then_some(())
+        });
+        self.barrier();
+        let metrics = self.metrics();
+        for (role, port, calls) in expected {
+            let counted = counted(&metrics, *role, *port);
+            assert_eq!(counted, **calls, "{} side of port {port}: counted (left), true (right)", role.name());
+        }
     }
 
     /// Makes an exchange of its own and waits until it is counted: everything before it has been seen by then.
     #[track_caller]
     pub fn barrier(&self) {
-        let mut link = Link::open(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let address = self.barrier.local_addr().expect("the barrier's address");
+        let seen = || {
+            let metrics = self.metrics();
+            [Role::Server, Role::Client].map(|role| total(&counted(&metrics, role, address.port())))
+        };
+        let before = seen();
+        let mut link = Link::connect(&self.barrier, address);
         link.request(b"GET /barrier HTTP/1.1\r\nHost: localhost\r\n\r\n");
         link.response(b"HTTP/1.1 204 No Content\r\n\r\n");
-        wait_until("the barrier's exchange", patience(SETTLE), || {
-            let seen = |role| self.counted(role, link.port()).contains_key("GET /barrier 204");
-            (seen(Role::Server) && seen(Role::Client)).then_some(())
-        });
+        let both = before.map(|count| count + 1);
+        wait_until("the barrier's exchange", patience(SETTLE), || (seen() == both).then_some(()));
     }
 
-    /// The spans of one side of a server's port by their start, once there are `count` of them and after a barrier.
+    /// The spans of one side of a server's port by their start, once there are `count` of them.
     ///
     /// # Panics
     /// When there are more or fewer.
@@ -313,18 +334,27 @@ impl Sensor {
             self.spans().into_iter().filter(of).collect()
         };
         wait_for(patience(SETTLE), || (find().len() >= count).then_some(()));
-        self.barrier();
         let mut spans = find();
         assert_eq!(spans.len(), count, "{} spans of port {port}: {spans:#?}", role.name());
         spans.sort_by_key(|span| span.start_ns);
         spans
     }
 
-    /// Everything lost so far, by cause; causes at 0 are left out.
+    /// Everything lost until now, by cause; causes at 0 are left out.
+    ///
+    /// The sensor brings these figures up to date from time to time: they are those of now when a later event is in
+    /// them.
     #[track_caller]
     #[must_use]
     pub fn lost(&self) -> Calls {
-        lost(&self.metrics())
+        self.barrier();
+        let events = |metrics: &Metrics| metrics.count("sensor_events_total", &[]);
+        let before = events(&self.metrics());
+        self.barrier();
+        wait_until("the sensor's own figures", patience(SETTLE), || {
+            let metrics = self.metrics();
+            (events(&metrics) > before).then(|| lost(&metrics))
+        })
     }
 
     /// Sends a signal.

@@ -60,7 +60,7 @@ fn nothing_lost(sensor: &Sensor, path: &str, round: &Round) {
         (total(&counted_calls(Role::Server)) + total(&counted_calls(Role::Client)) >= 2 * round.requests)
             .then_some(())
     });
-    assert_eq!(sensor.lost(), calls(&[]), "something was lost");
+    assert_eq!(lost(&sensor.metrics()), calls(&[]), "something was lost");
     assert_eq!(counted_calls(Role::Server), of(round.answered), "server: counted (left), true (right)");
     assert_eq!(counted_calls(Role::Client), of(round.received), "client: counted (left), true (right)");
 }

@@ -26,7 +26,7 @@ fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
         if connection.flags & (DIRTY | IRREGULAR) != 0
             && let Err(cause) = emit::close(sock, connection, emit::now(), 0)
         {
-            fail(&ctx, "close", cause);
+            fail(&ctx, cause);
         }
         let _ = CONNECTIONS.remove(sock);
     }

@@ -34,7 +34,7 @@ fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
     if target::is_current()
         && let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2))
     {
-        fail(&ctx, "fentry", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -45,7 +45,7 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
         return Ok(());
     }
     let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
-    send_starts(sock, &Buffers::ahead(message + offset!(msghdr_iter))?, length, now())
+    send_starts(sock, message + offset!(msghdr_iter), length, now())
 }
 
 #[fexit(function = "tcp_sendmsg")]
@@ -53,7 +53,7 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
     if target::is_current()
         && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -81,7 +81,7 @@ macro_rules! recvmsg {
                 && let Err(cause) =
                     try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
             {
-                fail(&ctx, "fexit", cause);
+                fail(&ctx, cause);
             }
             0
         }
@@ -114,7 +114,7 @@ fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
     if target::is_current()
         && let Err(cause) = by_length(ctx.arg(0), Direction::Send, ctx.arg(5))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -126,7 +126,7 @@ fn tcp_splice_exit(ctx: FExitContext) -> i32 {
         && let Err(cause) = kernel::read(socket + offset!(socket_sk))
             .and_then(|sock| by_length(sock, Direction::Receive, ctx.arg(5)))
     {
-        fail(&ctx, "fexit", cause);
+        fail(&ctx, cause);
     }
     0
 }

@@ -28,7 +28,7 @@ use crate::{
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
     if let Err(cause) = try_exec(ctx.arg(0), ctx.arg(2)) {
-        fail(&ctx, "exec", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -36,7 +36,7 @@ fn sched_process_exec(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
     if let Err(cause) = try_fork(ctx.arg(0), ctx.arg(1)) {
-        fail(&ctx, "fork", cause);
+        fail(&ctx, cause);
     }
     0
 }

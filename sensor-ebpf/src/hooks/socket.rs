@@ -33,7 +33,7 @@ fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
     if target::is_current()
         && let Err(cause) = try_run(ctx, direction)
     {
-        fail(ctx, "socket", cause);
+        fail(ctx, cause);
     }
     0
 }

@@ -35,7 +35,7 @@ macro_rules! enter {
             if target::is_current()
                 && let Err(cause) = try_enter(&ctx, Direction::$direction, $flags, $given)
             {
-                fail(&ctx, "syscall", cause);
+                fail(&ctx, cause);
             }
             0
         }
@@ -78,7 +78,7 @@ fn sys_enter_splice(ctx: TracePointContext) -> u32 {
     if target::is_current()
         && let Err(cause) = try_splice(&ctx)
     {
-        fail(&ctx, "syscall", cause);
+        fail(&ctx, cause);
     }
     0
 }
@@ -100,11 +100,10 @@ fn sys_exit(ctx: TracePointContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
     let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return 0 };
-    let in_flight = *in_flight;
-    let _ = IN_FLIGHT.remove(thread);
-    if let Err(cause) = argument(&ctx, 0).and_then(|returned| leave(&in_flight, returned as i64)) {
-        fail(&ctx, "syscall", cause);
+    if let Err(cause) = argument(&ctx, 0).and_then(|returned| leave(in_flight, returned as i64)) {
+        fail(&ctx, cause);
     }
+    let _ = IN_FLIGHT.remove(thread);
     0
 }
 

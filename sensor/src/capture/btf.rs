@@ -120,7 +120,7 @@ impl Types {
             iter_type: iter_type.or_else(|_| self.offset("iov_iter", &["type"]))?,
             iter_offset: self.offset("iov_iter", &["iov_offset"])?,
             iter_iov: self.offset("iov_iter", &["__iov"]).or_else(|_| self.offset("iov_iter", &["iov"]))?,
-            iter_ubuf: self.offset("iov_iter", &["ubuf"]).unwrap_or(ABSENT),
+            iter_ubuf: self.offset("iov_iter", &["ubuf"]).unwrap_or_default(),
             iter_kind_mask,
             iter_iovec: self.enumerator("iter_type", "ITER_IOVEC")?,
             iter_is_ubuf: self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT),

@@ -57,6 +57,7 @@ impl Pipeline {
             tracker: Tracker::new(TrackerConfig {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
+                head_limit: config.capture.head_bytes as usize,
                 ..TrackerConfig::default()
             }),
             processes: Processes::default(),

@@ -8,27 +8,15 @@ mod event;
 mod exchange;
 mod http1;
 mod loss;
+mod route;
 mod table;
 mod tracker;
 
 pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, Stream, Task};
 pub use exchange::{End, Exchange, Message, Role};
 pub use loss::{Loss, LossCounts};
+pub use route::{OTHER_ROUTE, RouteLimiter, route_of};
 pub use tracker::{Tracker, TrackerConfig};
 
 #[cfg(test)]
 mod tests;
-
-/// Stands in until routes are made.
-pub struct RouteLimiter;
-impl RouteLimiter {
-    pub fn new(_: usize) -> Self {
-        Self
-    }
-    pub fn folded(&self) -> u64 {
-        0
-    }
-    pub fn route(&mut self, _: &str, path: &str) -> std::sync::Arc<str> {
-        path.into()
-    }
-}

@@ -126,6 +126,17 @@ impl Lane {
         }
     }
 
+    /// An operation's bytes are behind the stream now, or some that were not seen.
+    pub(super) fn add_to_tail(&mut self, bytes: &[u8], is_unseen_behind: bool) {
+        if is_unseen_behind {
+            self.tail = [0; 8];
+            return;
+        }
+        let added = bytes.len().min(8);
+        self.tail.rotate_left(added);
+        self.tail[8 - added..].copy_from_slice(&bytes[bytes.len() - added..]);
+    }
+
     /// Whether the last bytes before an operation may be the beginning of a method that goes on in it.
     pub(super) fn ends_in_letter(&self) -> bool {
         matches!(self.tail[7], b'A'..=b'Z' | b'-' | b'_')

@@ -17,6 +17,7 @@ mod held;
 mod lane;
 mod pairing;
 mod pending;
+mod reading;
 mod start_line;
 
 pub(super) use connection::{Context, Http1, Limits};

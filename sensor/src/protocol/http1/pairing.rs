@@ -11,6 +11,9 @@
 //!    before the response of the one before had ended: such a client has received everything by then.
 //!    On a connection that did pipeline nothing proves that, and its further requests count as
 //!    [`Loss::Desynchronized`] until it closes.
+//! 5. Where the end of a message is not known from its own bytes (chunked beyond the capture, or a cut head),
+//!    what was lost behind it cannot be seen either. Then only a connection with a single request open, and no
+//!    bytes of an unknown one, is sound; on others rule 4 applies.
 //!
 //! A pipelining connection on which requests wait when the sensor first sees it cannot be told from one on which
 //! none does.
@@ -70,8 +73,6 @@ impl Http1 {
         if !is_admitted {
             return;
         }
-        // Where a pipelined request ends is not known, so others behind it may go unseen.
-        self.is_lost |= framing == Framing::Unknown && self.is_pipelined;
         let first_ns = arrival.origin.first_ns;
         let is_suspect = self.role == Some(Role::Client)
             && self.orphan_ns.take().is_some_and(|orphan| first_ns.saturating_sub(orphan) < HOLD_NS);
@@ -125,7 +126,9 @@ impl Http1 {
             true
         } else {
             context.losses.add(Loss::UnmatchedResponse);
-            self.orphan_ns = Some(arrival.origin.first_ns);
+            // Unless bytes of an unknown request explain it, its own request may be told later.
+            let is_orphan = !self.is_pipelined && self.request_lane().is_certain;
+            self.orphan_ns = is_orphan.then_some(arrival.origin.first_ns);
             false
         };
         self.ask.restart(arrival.origin.first_ns);
@@ -170,6 +173,7 @@ impl Http1 {
 
     /// At least one response is not known; the first request that waits is lost for this cause.
     pub(super) fn response_missed(&mut self, cause: Loss, context: &mut Context<'_>) {
+        self.is_response_missed = true;
         self.is_pipelined |= self.queue.len() > 1;
         if let Some(first) = self.queue.pop_front() {
             context.losses.add(if first.is_http() { cause } else { Loss::Unparsed });
@@ -181,11 +185,16 @@ impl Http1 {
 
     /// At least one request is not known.
     fn request_missed(&mut self, context: &mut Context<'_>) {
-        self.store_request_span();
-        self.imply_response_end(context);
+        self.leave_request();
+        if self.is_answering() && self.is_response_end_unknown() {
+            // The unknown request's response may be in what counts as this one's body.
+            self.response_missed(Loss::LostResponse, context);
+            return;
+        }
         // If nothing was sent back since, the unknown request still waits, and the next one overtakes it. (When
         // this comes to light with a response, that is the unknown request's, and counts as unmatched.)
-        if !self.queue.is_empty() || !self.response_moved && self.is_request_event {
+        let is_overtaken = self.is_request_event && !self.is_response_missed;
+        if self.is_pipelined || is_overtaken || !self.queue.is_empty() {
             self.is_pipelined = true;
             self.is_lost = true;
         }
@@ -208,11 +217,7 @@ impl Http1 {
                 Tail::Unknown => !is_pipelined,
                 Tail::Other => false,
             },
-            State::Unknown if is_pipelined => {
-                self.desynchronize(context);
-                return;
-            }
-            State::Unknown => true,
+            State::Unknown => !is_pipelined,
             _ => false,
         };
         if ends {
@@ -291,19 +296,28 @@ impl Http1 {
         self.queue.back().is_none_or(|last| last.span.request != request || last.answer.is_some())
     }
 
-    /// Whether a further response may come.
-    pub(super) fn is_response_possible(&self) -> bool {
-        !self.is_answering() || self.queue.len() > 1 || self.is_lost
-    }
-
-    /// Whether a response may begin although the end of what was before it is not known. If that was a
-    /// response, and another one is due, nothing tells this one from the other's body.
-    pub(super) fn is_response_expected(&mut self, context: &mut Context<'_>) -> bool {
-        let is_answering = self.is_answering();
-        if is_answering && self.queue.len() > 1 && matches!(self.response_lane().state, State::Unknown) {
+    /// Applies rule 5.
+    pub(super) fn doubt(&mut self, context: &mut Context<'_>) {
+        if self.role.is_none() {
+            return;
+        }
+        let is_more_expected = self.queue.len() > 1 || self.is_lost;
+        if is_more_expected && self.is_answering() && self.is_response_end_unknown() {
             self.desynchronize(context);
         }
-        !is_answering
+        let is_request_end_unknown =
+            matches!(self.request_lane().state, State::Unknown | State::Body(Body::Blind));
+        self.is_lost |= self.is_pipelined && is_request_end_unknown;
+    }
+
+    fn is_response_end_unknown(&mut self) -> bool {
+        matches!(self.response_lane().state, State::Unknown | State::Body(Body::Blind))
+    }
+
+    /// The request lane is no longer in, or behind, the request that it was in.
+    pub(super) fn leave_request(&mut self) {
+        self.store_request_span();
+        self.request_lane().span = Span::default();
     }
 
     /// Keeps what is known of the request message before the lane takes up the next.

@@ -198,3 +198,14 @@ fn a_stream_of_minutes() {
     bench.response(300_000, "0\r\n\r\n").poll(306_000).poll(312_000);
     assert_eq!(times(&bench.only()), [0, 0, 5, 300_000, 300_000]);
 }
+
+#[test]
+fn what_is_lost_behind_a_chunked_body_beyond_the_capture_is_not_part_of_it() {
+    let mut bench = Bench::server();
+    let chunk = format!("800\r\n{}\r\n", "x".repeat(2048));
+    bench.request(0, GET).response(10, CHUNKED).response(20, &chunk).response(30, "0\r\n\r\n");
+    bench.drop_next(2).request(40, get("/b")).response(50, "HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n");
+    bench.request(60, get("/c")).response(70, OK);
+    assert_eq!(briefs(&bench.exchanges()), ["GET /c 200 Complete"]);
+    assert_eq!(bench.losses(), [(Loss::LostResponse, 1)]);
+}

@@ -40,11 +40,6 @@ impl Recorded {
             Self::Progress(progress) => Event::Progress(*progress),
         }
     }
-
-    /// Whether this is the first bytes of a request.
-    pub(super) fn begins_request(&self) -> bool {
-        matches!(self, Self::Head { head, bytes } if !head.continuation && !bytes.starts_with(b"HTTP"))
-    }
 }
 
 impl Kernel {
@@ -110,6 +105,11 @@ impl Kernel {
             endpoints: endpoints(),
         };
         Some(Recorded::Head { head, bytes: bytes[..captured as usize].to_vec() })
+    }
+
+    /// Whether an operation that begins a message is taken for one however short it is.
+    pub(super) fn is_fresh(&self, way: Direction) -> bool {
+        self.head_left[way as usize] == 0
     }
 
     /// `count` body bytes in one operation whose last bytes are unknown.
