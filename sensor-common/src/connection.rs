@@ -40,25 +40,22 @@ pub struct Connection {
     pub sent: Stream,
     /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete.
     pub head_left: [u32; 2],
-    /// [`DIRTY`], [`IRREGULAR`], [`LAST_SENT`].
+    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`].
     pub flags: u32,
-    /// Messages begun so far; 0 means that the entry is new.
-    pub messages: u32,
+    /// Explicit padding.
+    pub padding: u32,
     /// When the send in progress started, where its entry is seen; in nanoseconds of `CLOCK_MONOTONIC`.
     pub send_started_ns: u64,
     /// Between whom; read once, when the entry is made.
     pub tuple: Tuple,
 }
 
-/// In [`Connection::flags`]: bytes moved since the last record, or a request waits for its response.
-pub const DIRTY: u32 = 1;
-/// In [`Connection::flags`]: two messages in a row began in the same direction (pipelining, or a 1xx), so
-/// that a response does not say that nothing waits.
-pub const IRREGULAR: u32 = 2;
 /// In [`Connection::flags`]: the last message that began was sent, else received.
-pub const LAST_SENT: u32 = 4;
+pub const LAST_SENT: u32 = 1;
 /// In [`Connection::flags`]: the last message that began was a response.
-pub const LAST_RESPONSE: u32 = 8;
+pub const LAST_RESPONSE: u32 = 2;
+/// In [`Connection::flags`]: the end of the stream in was told, and no message began since.
+pub const END_TOLD: u32 = 4;
 
 const _: () = assert!(size_of::<Stream>() == 24);
 const _: () = assert!(size_of::<Connection>() == 128);

@@ -94,7 +94,7 @@ pub const SEND: u16 = 1;
 /// In [`Head::prefix`]: the bytes continue a head, and nothing says that they start a message.
 pub const CONTINUATION: u16 = 2;
 
-/// A connection ended, or its peer did, and the daemon does not yet know all that happened.
+/// A connection ended, or its peer's half of it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Close {

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, DIRTY, Direction, IRREGULAR, LAST_RESPONSE, LAST_SENT},
+    connection::{Connection, Direction, LAST_RESPONSE, LAST_SENT},
 };
 
 use crate::{
@@ -149,32 +149,12 @@ fn known(
     }
 
     if captured == 0 || !scratch.buffers.are_known() {
-        connection.flags |= DIRTY;
         return Ok(());
     }
     if !continues {
-        begin(connection, is_send, begins);
+        let response = if begins == Beginning::Response { LAST_RESPONSE } else { 0 };
+        connection.flags = response | if is_send { LAST_SENT } else { 0 };
     }
     let head = emit::Head { operation, received, sent, captured, continues, begins };
     emit::head(&head, connection, scratch)
-}
-
-/// Notes that a message begins: what a close has to tell depends on it.
-#[inline(always)]
-fn begin(connection: &mut Connection, is_send: bool, begins: Beginning) {
-    let last = connection.flags;
-    let mut flags = last & IRREGULAR;
-    if is_send {
-        flags |= LAST_SENT;
-    }
-    if begins == Beginning::Response {
-        flags |= LAST_RESPONSE;
-    } else {
-        flags |= DIRTY;
-    }
-    if connection.messages > 0 && (last & LAST_SENT != 0) == is_send {
-        flags |= IRREGULAR;
-    }
-    connection.flags = flags;
-    connection.messages += 1;
 }

@@ -1,12 +1,15 @@
 //! Real clients.
 
+use std::fs::File;
 use std::process::Command;
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use tempfile::TempDir;
 
 use crate::calls::Calls;
 use crate::fixtures;
-use crate::process::{Process, program};
+use crate::process::{Process, copy, program};
 use crate::server::Server;
 use crate::wait::patience;
 
@@ -41,11 +44,51 @@ pub fn wrk_fast(url: &str, seconds: u64) -> u64 {
     requests(&Process::start(wrk(seconds).arg(url)).succeed(seconds + 60))
 }
 
+/// A copy of wrk that runs but does not connect before it is told to, so that a sensor started meanwhile knows it.
+pub struct Held {
+    process: Process,
+    directory: TempDir,
+    seconds: u64,
+}
+
+impl Held {
+    /// Starts it under this name, with what [`wrk_fast`] does ahead of it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn start(name: &str, url: &str, seconds: u64) -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let script = fixtures::write(directory.path(), "gate.lua", "gate.lua");
+        mkfifo(&directory.path().join("fifo"), Mode::S_IRWXU).expect("make a pipe");
+        let mut command = Command::new(copy("wrk", directory.path(), name));
+        load(&mut command, seconds).env("GATE", directory.path()).arg("-s").arg(script).arg(url);
+        Self { process: Process::start(&mut command), directory, seconds }
+    }
+
+    /// Lets it go, and returns what [`wrk_fast`] does.
+    ///
+    /// # Panics
+    /// When wrk fails or meets a socket error.
+    #[track_caller]
+    #[must_use]
+    pub fn go(self) -> u64 {
+        File::create(self.directory.path().join("open")).expect("open the gate");
+        drop(File::options().write(true).open(self.directory.path().join("fifo")).expect("open the pipe"));
+        requests(&self.process.succeed(self.seconds + 60))
+    }
+}
+
 fn wrk(seconds: u64) -> Command {
     let mut command = program("wrk");
-    command.args(["-t", "2", "-c", &CONNECTIONS.to_string(), "--timeout", "60s"]);
-    command.arg("-d").arg(format!("{seconds}s"));
+    load(&mut command, seconds);
     command
+}
+
+fn load(command: &mut Command, seconds: u64) -> &mut Command {
+    command.args(["-t", "2", "-c", &CONNECTIONS.to_string(), "--timeout", "60s"]);
+    command.arg("-d").arg(format!("{seconds}s"))
 }
 
 /// From wrk's report: "  12345 requests in 3.01s, 1.00MB read".

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -180,6 +181,26 @@ pub fn program(name: &str) -> Command {
         Some(_) => Command::new(name),
         None => panic!("{name} is not in PATH, and this test needs it"),
     }
+}
+
+/// A copy of a program under a name of its own, so that no other process of this host has its `service_name`.
+///
+/// # Panics
+/// When the program is not in `PATH` or cannot be copied.
+#[track_caller]
+#[must_use]
+pub fn copy(program: &str, directory: &Path, name: &str) -> PathBuf {
+    let Some(path) = find(program) else { panic!("{program} is not in PATH, and this test needs it") };
+    let to = directory.join(name);
+    std::fs::copy(&path, &to).unwrap_or_else(|error| panic!("copy {}: {error}", path.display()));
+    to
+}
+
+/// A name that no other test and no other run has.
+#[must_use]
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Whether a status is the end by this signal.

@@ -42,6 +42,13 @@ impl Options {
         self
     }
 
+    /// Captures no processes of these names.
+    #[must_use]
+    pub fn exclude(mut self, names: &[&str]) -> Self {
+        self.target.push(("exclude".to_owned(), format!("[{}]", names.join(", "))));
+        self
+    }
+
     /// One more argument of `sensor run`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -201,8 +208,9 @@ impl Sensor {
             if let Some(status) = self.process.ended() {
                 panic!("the sensor ended with {status}\n{}", self.process.report());
             }
-            let healthy = self.get("/healthz").is_ok() && self.get("/metrics").is_ok();
-            (healthy && self.process.stderr().contains("capturing")).then_some(())
+            // Before it captures it is not asked: the answer would come without a question.
+            let captures = self.process.stderr().contains("capturing");
+            (captures && self.get("/healthz").is_ok() && self.get("/metrics").is_ok()).then_some(())
         });
     }
 

@@ -1,6 +1,7 @@
 //! Real web servers that know themselves what they answered.
 
 use std::path::Path;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -8,7 +9,7 @@ use tempfile::TempDir;
 use crate::calls::Calls;
 use crate::fixtures;
 use crate::link::free_port;
-use crate::process::{Process, program};
+use crate::process::{Process, copy, program};
 use crate::wait::{patience, wait_until};
 
 /// Which server.
@@ -43,6 +44,7 @@ impl Kind {
 /// A running web server on a port of 127.0.0.1.
 pub struct Server {
     kind: Kind,
+    name: String,
     /// Its port.
     pub port: u16,
     process: Process,
@@ -59,7 +61,7 @@ impl Server {
     pub fn start(kind: Kind) -> Self {
         let directory = TempDir::new().expect("make a directory");
         let (process, port) = match kind {
-            Kind::Nginx => nginx(directory.path()),
+            Kind::Nginx => nginx(directory.path(), program("nginx")),
             Kind::Python => {
                 let script = fixtures::write(directory.path(), "server.py", "server.py");
                 listening(Process::start(program("python3").arg(script)))
@@ -78,7 +80,26 @@ impl Server {
                 listening(Process::start(&mut command))
             }
         };
-        Self { kind, port, process, directory }
+        Self { kind, name: kind.service().to_owned(), port, process, directory }
+    }
+
+    /// Starts a copy of nginx that has this name.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn nginx_named(name: &str) -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let copied = Command::new(copy("nginx", directory.path(), name));
+        let (process, port) = nginx(directory.path(), copied);
+        Self { kind: Kind::Nginx, name: name.to_owned(), port, process, directory }
+    }
+
+    /// The `service_name` that the sensor has to give it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.name.clone()
     }
 
     /// Where a path is.
@@ -148,7 +169,7 @@ fn listening(mut process: Process) -> (Process, u16) {
     (process, port)
 }
 
-fn nginx(directory: &Path) -> (Process, u16) {
+fn nginx(directory: &Path, mut command: Command) -> (Process, u16) {
     let port = free_port();
     let root = directory.join("root");
     std::fs::create_dir(&root).expect("make the document root");
@@ -162,7 +183,7 @@ fn nginx(directory: &Path) -> (Process, u16) {
     let config = directory.join("nginx.conf");
     std::fs::write(&config, text.replace("DIRECTORY", &directory.to_string_lossy()))
         .expect("write nginx.conf");
-    let mut process = Process::start(program("nginx").arg("-c").arg(&config).arg("-e").arg("stderr"));
+    let mut process = Process::start(command.arg("-c").arg(&config).arg("-e").arg("stderr"));
     wait_until("nginx to listen", patience(20), || {
         if let Some(status) = process.ended() {
             panic!("nginx ended with {status}\n{}", process.report());

@@ -33,6 +33,17 @@ impl Span {
         self.attributes.get(name).map_or("", String::as_str)
     }
 
+    /// The path of `url.path`, which servers know, or of `url.full`, which clients know.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        let full = self.attribute("url.full");
+        let (_, rest) = full.split_once("://").unwrap_or(("", ""));
+        match self.attribute("url.path") {
+            "" => rest.find('/').map_or("", |start| &rest[start..]).split(['?', '#']).next().unwrap_or(""),
+            path => path,
+        }
+    }
+
     /// From start to end.
     #[must_use]
     pub fn duration(&self) -> Duration {
@@ -119,6 +130,9 @@ mod tests {
         assert_eq!(spans.len(), 2);
         assert_eq!(spans[0].service, "shop");
         assert_eq!(spans[0].attribute("http.response.status_code"), "200");
+        assert_eq!(spans[0].path(), "");
+        let url = [("url.full".to_owned(), "http://shop:80/cart?x=/".to_owned())];
+        assert_eq!(Span { attributes: url.into(), ..spans[0].clone() }.path(), "/cart");
         assert_eq!(spans[0].duration(), Duration::from_nanos(250));
         assert_eq!(spans[0].time_to_first_byte(), Some(Duration::from_nanos(80)));
     }

@@ -1,12 +1,17 @@
 //! nginx as fast as wrk can drive it: nothing is lost, and what is lost is counted.
+//!
+//! Both are copies under names of their own, and the sensor follows only these, so that whatever else happens on
+//! this machine's network is not among the figures. They run before the sensor does, so it knows them from the start.
 
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::calls::{Role, calls, counted, total};
-use tests::client::wrk_fast;
+use tests::client::Held;
+use tests::metrics::Metrics;
+use tests::process::unique;
 use tests::sensor::{Options, Sensor, lost};
-use tests::server::{Kind, Server};
+use tests::server::Server;
 use tests::wait::{patience, wait_for};
 
 fn seconds() -> u64 {
@@ -16,67 +21,66 @@ fn seconds() -> u64 {
     }
 }
 
-/// What truly happened, and what the sensor says.
-struct Round {
-    /// Requests that nginx read.
-    requests: u64,
-    /// Responses that nginx sent.
-    answered: u64,
-    /// Responses that wrk received.
-    received: u64,
-    port: u16,
+/// nginx under load, observed.
+struct Load {
+    sensor: Sensor,
+    server: Server,
+    wrk: Held,
 }
 
-fn round(path: &str, seconds: u64) -> Round {
-    let server = Server::start(Kind::Nginx);
-    let port = server.port;
-    let received = wrk_fast(&server.url(path), seconds);
-    let (requests, unsent) = server.stop_fast();
-    eprintln!("{requests} requests, {received} received, {unsent} unsent");
-    Round { requests, answered: requests - unsent, received, port }
+impl Load {
+    #[track_caller]
+    fn prepare(options: Options, path: &str, seconds: u64) -> Self {
+        let name = unique("load");
+        let server = Server::nginx_named(&name);
+        let wrk = Held::start(&name, &server.url(path), seconds);
+        Self { sensor: options.processes(&[&name]).start(), server, wrk }
+    }
 }
 
-fn only_these() -> Options {
-    // Whoever else uses this machine's network meanwhile is not part of the measurement.
-    Options::default().processes(&["nginx", "wrk"])
+/// The calls of one side, without those over which the test asks nginx how many there were.
+fn counted_load(metrics: &Metrics, role: Role, port: u16) -> tests::calls::Calls {
+    let mut calls = counted(metrics, role, port);
+    calls.remove("GET /status 200");
+    calls
 }
 
 /// Every request is counted, those that wrk cut off at its end included: on the server's side they were answered or
 /// not, on the client's side they had no response.
 #[track_caller]
-fn nothing_lost(sensor: &Sensor, path: &str, round: &Round) {
+fn nothing_is_lost(path: &str, seconds: u64) {
+    let Load { sensor, server, wrk } = Load::prepare(Options::default(), path, seconds);
+    let port = server.port;
+    let received = wrk.go();
+    let (requests, unsent) = server.stop_fast();
+    eprintln!("{requests} requests, {received} received, {unsent} unsent");
+
     let (answered, unanswered) = (format!("GET {path} 200"), format!("GET {path} - no_response"));
     let of = |ok: u64| {
-        let mut list = calls(&[(&answered, ok), (&unanswered, round.requests - ok)]);
+        let mut list = calls(&[(&answered, ok), (&unanswered, requests - ok)]);
         list.retain(|_, count| *count > 0);
         list
     };
-    let counted_calls = |role| {
-        let mut calls = sensor.counted(role, round.port);
-        calls.remove("GET /status 200");
-        calls
-    };
-    wait_for(patience(20), || {
-        (total(&counted_calls(Role::Server)) + total(&counted_calls(Role::Client)) >= 2 * round.requests)
-            .then_some(())
-    });
-    assert_eq!(lost(&sensor.metrics()), calls(&[]), "something was lost");
-    assert_eq!(counted_calls(Role::Server), of(round.answered), "server: counted (left), true (right)");
-    assert_eq!(counted_calls(Role::Client), of(round.received), "client: counted (left), true (right)");
+    let expected = [(Role::Server, of(requests - unsent)), (Role::Client, of(received))];
+    let agree =
+        |metrics: &Metrics| expected.iter().all(|(role, calls)| counted_load(metrics, *role, port) == *calls);
+    wait_for(patience(20), || agree(&sensor.metrics()).then_some(()));
+    let metrics = sensor.metrics();
+    assert_eq!(lost(&metrics), calls(&[]), "something was lost");
+    for (role, calls) in &expected {
+        let counted = counted_load(&metrics, *role, port);
+        assert_eq!(counted, *calls, "{role:?} side: counted (left), true (right)");
+    }
 }
 
 #[test]
 fn a_minute_at_full_speed_loses_nothing() {
-    let sensor = only_these().start();
-    let round = round("/fast", seconds());
-    nothing_lost(&sensor, "/fast", &round);
+    nothing_is_lost("/fast", seconds());
 }
 
 #[test]
 fn files_at_full_speed_lose_nothing() {
-    let sensor = only_these().start();
-    let round = round("/fast-file", seconds().min(10));
-    nothing_lost(&sensor, "/fast-file", &round);
+    nothing_is_lost("/fast-file", seconds().min(10));
 }
 
 /// Causes of `sensor_lost_total` of which each count is one request on one side; the other causes tell of detail or
@@ -97,11 +101,11 @@ const LOST_REQUESTS: [&str; 9] = [
 /// lost, to the last request.
 #[test]
 fn counted_and_lost_make_the_whole() {
-    let sensor = only_these().capture("ring_bytes", "65536").start();
-    let server = Server::start(Kind::Nginx);
-    let (port, url) = (server.port, server.url("/fast"));
+    let options = Options::default().capture("ring_bytes", "65536");
+    let Load { sensor, server, wrk } = Load::prepare(options, "/fast", 6);
+    let port = server.port;
     let received = std::thread::scope(|scope| {
-        let load = scope.spawn(|| wrk_fast(&url, 6));
+        let load = scope.spawn(|| wrk.go());
         for _ in 0..5 {
             // Not to wait for anything: to be stopped for so long, and to run for so long, is the test.
             std::thread::sleep(Duration::from_millis(500));
@@ -112,16 +116,12 @@ fn counted_and_lost_make_the_whole() {
         load.join().expect("wrk's thread")
     });
     let (requests, _) = server.stop_fast();
-    assert!(received > 10_000, "a load that fills the ring buffer");
+    assert!(received > 10_000, "{received} requests are no load that fills the ring buffer");
 
     let balance = || {
         let metrics = sensor.metrics();
+        let counted = [Role::Server, Role::Client].map(|role| total(&counted_load(&metrics, role, port)));
         let lost = lost(&metrics);
-        let counted = [Role::Server, Role::Client].map(|role| {
-            let mut calls = counted(&metrics, role, port);
-            calls.remove("GET /status 200");
-            total(&calls)
-        });
         let requests = LOST_REQUESTS.iter().filter_map(|cause| lost.get(*cause)).sum::<u64>();
         (counted[0] + counted[1] + requests, counted, lost)
     };

@@ -72,7 +72,7 @@ fn drains(signal: Signal) {
             spans
                 .iter()
                 .filter(|span| span.kind == role.span_kind() && mine(span.attribute("server.port")))
-                .filter(|span| span.attribute("url.path") == path)
+                .filter(|span| span.path() == path)
                 .collect()
         };
         assert_eq!(of("/last").len(), 50, "{role:?}");
@@ -202,7 +202,7 @@ fn a_second_sensor_stops() {
     let (status, stderr) = run_to_end("", any_address(), |_| {});
     assert!(!status.success(), "{stderr}");
     assert!(stderr.contains("another sensor"), "{stderr}");
-    assert!(stderr.contains(&sensor.id().to_string()), "the process to look at is not in: {stderr}");
+    assert!(stderr.contains("hint:"), "what to do is not in: {stderr}");
     // The first one does not mind.
     let port = one_exchange("/first");
     sensor.expect_both(port, &calls(&[("GET /first 200", 1)]));
@@ -264,12 +264,23 @@ fn check_refuses_what_run_would_refuse() {
     assert!(both.contains("capture.head_bytes"), "{both}");
 }
 
-/// A check attaches nothing that stays, and does not mind a sensor that runs.
+/// A check says that `run` would stop at once, and does not disturb who runs.
 #[test]
 fn check_beside_a_running_sensor() {
     let sensor = Sensor::start();
     let output = check(&Options::default().config());
-    assert!(output.status.success(), "{output:?}");
+    assert!(!output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("another sensor"), "{output:?}");
     let port = one_exchange("/checked");
     sensor.expect_both(port, &calls(&[("GET /checked 200", 1)]));
+}
+
+/// A check leaves nothing attached, so a sensor can start after it.
+#[test]
+fn check_leaves_nothing_attached() {
+    require_root();
+    let lock = exclusive();
+    assert!(check(&Options::default().config()).status.success());
+    drop(lock);
+    drop(Sensor::start());
 }

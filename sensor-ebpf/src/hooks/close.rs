@@ -10,7 +10,7 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{DIRTY, IRREGULAR, LAST_RESPONSE, LAST_SENT},
+    connection::{END_TOLD, LAST_RESPONSE, LAST_SENT},
     record::END_OF_FILE,
 };
 
@@ -23,9 +23,7 @@ fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
     if let Some(connection) = CONNECTIONS.get_ptr_mut(sock) {
         // SAFETY: the map returned a live entry, and the socket can no longer be used by anyone.
         let connection = unsafe { &*connection };
-        if connection.flags & (DIRTY | IRREGULAR) != 0
-            && let Err(cause) = emit::close(sock, connection, emit::now(), 0)
-        {
+        if let Err(cause) = emit::close(sock, connection, emit::now(), 0) {
             fail(&ctx, cause);
         }
         let _ = CONNECTIONS.remove(sock);
@@ -34,15 +32,14 @@ fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
 }
 
 /// A receive returned 0. A client that reads until the server closes learns from it that the response is
-/// whole; to a server it says nothing new.
+/// whole, and it is told once; to a server it says nothing new.
 #[inline(always)]
 pub(crate) fn end_of_file(sock: u64) -> Result<(), Counter> {
     let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(()) };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
-    let client = connection.flags & (LAST_RESPONSE | LAST_SENT) == LAST_RESPONSE;
-    if client && connection.flags & DIRTY != 0 {
-        connection.flags &= !DIRTY;
+    if connection.flags & (LAST_RESPONSE | LAST_SENT | END_TOLD) == LAST_RESPONSE {
+        connection.flags |= END_TOLD;
         return emit::close(sock, connection, emit::now(), END_OF_FILE);
     }
     Ok(())

@@ -83,7 +83,7 @@ pub struct Head<'a> {
     pub endpoints: Endpoints,
 }
 
-/// A connection ended, or its peer ended its half, and body bytes may have moved since the last event.
+/// A connection ended, or its peer ended its half; body bytes may have moved since the last event.
 #[derive(Clone, Copy, Debug)]
 pub struct Close {
     /// Which connection.

@@ -11,8 +11,7 @@ pub(super) struct Kernel {
     head_left: [u32; 2],
     is_known: bool,
     is_closed: bool,
-    is_dirty: bool,
-    is_irregular: bool,
+    is_end_told: bool,
     /// Direction and kind of the last message that began.
     last: Option<(Direction, Beginning)>,
 }
@@ -52,8 +51,7 @@ impl Kernel {
             head_left: [0; 2],
             is_known: false,
             is_closed: false,
-            is_dirty: false,
-            is_irregular: false,
+            is_end_told: false,
             last: None,
         }
     }
@@ -84,12 +82,10 @@ impl Kernel {
         }
         *left = if stream.tail.ends_with(b"\r\n\r\n") { 0 } else { capture - captured };
         if captured == 0 {
-            self.is_dirty = true;
             return None;
         }
         if !continues {
-            self.is_irregular |= self.last.is_some_and(|(last, _)| last == way);
-            self.is_dirty = begins != Beginning::Response;
+            self.is_end_told = false;
             self.last = Some((way, begins));
         }
         let head = Head {
@@ -117,19 +113,18 @@ impl Kernel {
         assert!(self.is_known && self.head_left[way as usize] == 0, "body bytes behind a head");
         let stream = if way == Direction::Receive { &mut self.received } else { &mut self.sent };
         *stream = Stream { bytes: stream.bytes + count, last_ns: time_ns, tail: [0; 8] };
-        self.is_dirty = true;
     }
 
     pub(super) fn close(&mut self, time_ns: u64) -> Option<Recorded> {
-        let is_told = self.is_known && !self.is_closed && (self.is_dirty || self.is_irregular);
+        let is_told = self.is_known && !self.is_closed;
         self.is_closed = true;
         is_told.then(|| self.closed(time_ns, false))
     }
 
     pub(super) fn end_of_file(&mut self, time_ns: u64) -> Option<Recorded> {
         let is_client = self.last == Some((Direction::Receive, Beginning::Response));
-        let is_told = is_client && self.is_dirty;
-        self.is_dirty &= !is_told;
+        let is_told = is_client && !self.is_end_told;
+        self.is_end_told |= is_told;
         is_told.then(|| self.closed(time_ns, true))
     }
 

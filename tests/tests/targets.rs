@@ -1,0 +1,56 @@
+//! Which processes are observed is the user's choice.
+
+use tests::calls::{Role, calls};
+use tests::client::curl;
+use tests::process::unique;
+use tests::sensor::{Options, own_name};
+use tests::server::{Kind, Server};
+use tests::wait::{patience, wait_for, wait_until};
+
+/// Only the chosen ones, and their peers are no reason to look at others.
+#[test]
+fn only_the_chosen() {
+    let (chosen, other) = (Server::nginx_named(&unique("chosen")), Server::start(Kind::Python));
+    let sensor = Options::default().processes(&[&chosen.name(), &own_name()]).start();
+    for server in [&other, &chosen] {
+        assert_eq!(curl(&[&server.url("/")]), 200);
+    }
+    sensor.expect(Role::Server, chosen.port, &calls(&[("GET / 200", 1)]));
+    sensor.expect(Role::Client, chosen.port, &calls(&[]));
+    sensor.expect(Role::Server, other.port, &calls(&[]));
+}
+
+#[test]
+fn all_but_the_excluded() {
+    let (excluded, other) = (Server::nginx_named(&unique("excluded")), Server::start(Kind::Python));
+    let sensor = Options::default().exclude(&[&excluded.name()]).start();
+    for server in [&excluded, &other] {
+        assert_eq!(curl(&[&server.url("/")]), 200);
+    }
+    sensor.expect(Role::Server, excluded.port, &calls(&[]));
+    sensor.expect(Role::Client, excluded.port, &calls(&[("GET / 200", 1)]));
+    sensor.expect(Role::Server, other.port, &calls(&[("GET / 200", 1)]));
+}
+
+/// nginx makes its workers at once when it starts; they are observed when it is.
+#[test]
+fn a_chosen_process_that_starts_later() {
+    let name = unique("later");
+    let sensor = Options::default().processes(&[&name]).start();
+    for _ in 0..5 {
+        let server = Server::nginx_named(&name);
+        // A process that just started may answer before it is known to be chosen.
+        let counted = || sensor.counted(Role::Server, server.port);
+        wait_until("a worker to be observed", patience(10), || {
+            assert_eq!(curl(&[&server.url("/")]), 200);
+            wait_for(patience(1), || (!counted().is_empty()).then_some(()))
+        });
+        // Both workers are: what is asked now is all counted.
+        let before = counted()["GET / 200"];
+        for _ in 0..50 {
+            assert_eq!(curl(&[&server.url("/")]), 200);
+        }
+        wait_for(patience(10), || (counted()["GET / 200"] >= before + 50).then_some(()));
+        assert_eq!(counted(), calls(&[("GET / 200", before + 50)]));
+    }
+}
