@@ -29,7 +29,6 @@ fn main() -> ExitCode {
     match start(&args) {
         Ok(code) => code,
         Err(error) => {
-            tracing::debug!("{error:?}");
             report(&error);
             ExitCode::from(status(&error))
         }
@@ -61,9 +60,16 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Prints the error with its causes, but none twice: many say theirs themselves.
 fn report(error: &anyhow::Error) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr().lock(), "sensor: {error:#}");
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    let _ = writeln!(std::io::stderr().lock(), "sensor: {text}");
 }
 
 fn status(error: &anyhow::Error) -> u8 {

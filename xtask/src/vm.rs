@@ -33,6 +33,7 @@ use self::kernel::{Kernel, Unpacked};
 use self::payload::Payload;
 use self::qemu::{Accel, End, Guest, Outcome};
 use self::report::Report;
+use self::way::Way;
 use crate::servers;
 use crate::workspace::{self, Workspace};
 
@@ -54,6 +55,9 @@ pub(crate) struct Options {
     /// Only tests whose name contains this
     #[arg(long, value_name = "TEST")]
     filter: Option<String>,
+    /// Only this way of capture
+    #[arg(long, value_enum)]
+    way: Option<Way>,
     /// What runs the guest's processor
     #[arg(long, value_enum, default_value = "tcg")]
     accel: Accel,
@@ -72,6 +76,9 @@ pub(crate) struct Options {
     /// Only boot and tell what the kernel has: no sensor is built and no test run
     #[arg(long)]
     boot: bool,
+    /// Boot with the kernel locked down in integrity mode, as Bottlerocket does
+    #[arg(long)]
+    lockdown: bool,
     /// A shell on the console instead of tests; with --boot, the guest has no sensor
     #[arg(long)]
     shell: bool,
@@ -114,7 +121,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return self_test(workspace, options, kernels[0]);
     }
     let reports = matrix(workspace, options, &kernels)?;
-    let whole = options.kernel == Choice::All && options.filter.is_none() && !options.boot && !options.shell;
+    let whole = options.kernel == Choice::All
+        && options.filter.is_none()
+        && !options.boot
+        && !options.lockdown
+        && !options.shell;
     if whole {
         report::write_document(&workspace.root.join("docs/kernels.md"), &reports)?;
     }
@@ -130,12 +141,14 @@ pub(crate) fn test_matrix(workspace: &Workspace) -> Result<()> {
     let options = Options {
         kernel: Choice::All,
         filter: None,
+        way: None,
         accel: Accel::Tcg,
         memory: MEMORY,
         limit: LIMIT,
         load_seconds: LOAD_SECONDS,
         refresh: false,
         boot: false,
+        lockdown: false,
         shell: false,
         self_test: false,
     };
@@ -152,6 +165,8 @@ fn verdict(reports: &[Report]) -> Result<()> {
 
 fn matrix(workspace: &Workspace, options: &Options, kernels: &[Kernel]) -> Result<Vec<Report>> {
     let (lab, kernels) = Lab::new(workspace, options, kernels)?;
+    let tried =
+        if options.boot { Vec::new() } else { options.way.map_or(Way::ALL.to_vec(), |way| vec![way]) };
     let mut reports = Vec::new();
     for (kernel, unpacked) in kernels {
         let job = Job {
@@ -159,12 +174,13 @@ fn matrix(workspace: &Workspace, options: &Options, kernels: &[Kernel]) -> Resul
             patience: if options.accel == Accel::Tcg { 5 } else { 1 },
             load_seconds: options.load_seconds,
             filter: options.filter.clone(),
+            way: options.way,
             provoke: None,
             shell: options.shell,
         };
         let limit = Duration::from_secs(options.limit * 60);
         if let Some(outcome) = lab.boot(options, kernel, &unpacked, &job, SILENCE, limit)? {
-            reports.push(Report::new(kernel, unpacked, outcome, options.boot));
+            reports.push(Report::new(kernel, unpacked, outcome, tried.clone()));
         }
     }
     Ok(reports)
@@ -262,6 +278,7 @@ impl Lab {
             initramfs: &initramfs,
             disk: &self.disk,
             accel: options.accel,
+            lockdown: options.lockdown,
             memory: options.memory,
             processors: 2,
             silence,

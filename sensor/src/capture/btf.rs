@@ -12,7 +12,11 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 #[derive(Debug, thiserror::Error)]
 pub enum BtfError {
     /// The file is not there: the kernel was built without `CONFIG_DEBUG_INFO_BTF`, or sysfs is not mounted.
-    #[error("the kernel shows no BTF at {}: {source}", path.display())]
+    #[error(
+        "the kernel shows no BTF at {}: {source}\nhint: the sensor needs Linux 5.10 or later, built with \
+         CONFIG_DEBUG_INFO_BTF, and sysfs at /sys",
+        path.display()
+    )]
     Missing {
         /// Where it was looked for.
         path: PathBuf,

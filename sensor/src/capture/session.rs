@@ -70,7 +70,9 @@ impl Capture {
         }
         let kernel = Kernel::read(Path::new(VMLINUX))?;
         if let Err(reason) = Capability::RingBuffer.probe() {
-            return Err(CaptureError::Unsupported(format!("no ring buffer: {reason}")));
+            return Err(CaptureError::Unsupported(format!(
+                "no ring buffer: {reason}\nhint: the sensor needs Linux 5.10 or later"
+            )));
         }
         let mut ebpf = load(settings, kernel.offsets, log_level)?;
         attach::common(&mut ebpf)?;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use super::way::Way;
+
 /// A disaster that init brings about, to see that it is noticed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Provoke {
@@ -30,6 +32,8 @@ pub(super) struct Job {
     pub(super) load_seconds: u32,
     /// Only tests whose name contains this.
     pub(super) filter: Option<String>,
+    /// Only this way of capture.
+    pub(super) way: Option<Way>,
     pub(super) provoke: Option<Provoke>,
     /// A shell on the console instead of tests.
     pub(super) shell: bool,
@@ -42,6 +46,9 @@ impl fmt::Display for Job {
         writeln!(f, "load-seconds {}", self.load_seconds)?;
         if let Some(filter) = &self.filter {
             writeln!(f, "filter {filter}")?;
+        }
+        if let Some(way) = self.way {
+            writeln!(f, "way {way}")?;
         }
         if let Some(name) = self.provoke.and_then(|p| p.to_possible_value()) {
             writeln!(f, "provoke {}", name.get_name())?;

@@ -36,6 +36,8 @@ pub(super) struct Guest<'a> {
     pub(super) initramfs: &'a Path,
     pub(super) disk: &'a Path,
     pub(super) accel: Accel,
+    /// Integrity mode of the kernel's lockdown.
+    pub(super) lockdown: bool,
     /// In mebibytes.
     pub(super) memory: u32,
     pub(super) processors: u32,
@@ -187,8 +189,12 @@ impl Guest<'_> {
         let disk = format!("file={},format=raw,if=virtio,snapshot=on", self.disk.display());
         command.args(["-drive", &disk]);
         // An oops becomes a panic and a panic ends qemu; errors of the kernel reach the console.
-        let kernel = "console=ttyS0 panic=-1 oops=panic loglevel=5 mitigations=off random.trust_cpu=on";
-        command.args(["-append", kernel]).args(console);
+        let mut kernel =
+            String::from("console=ttyS0 panic=-1 oops=panic loglevel=5 mitigations=off random.trust_cpu=on");
+        if self.lockdown {
+            kernel.push_str(" lockdown=integrity");
+        }
+        command.args(["-append", &kernel]).args(console);
         command
     }
 }

@@ -28,13 +28,13 @@ pub(super) struct Report {
     kernel: Kernel,
     unpacked: Unpacked,
     outcome: Outcome,
-    /// The guest was only to boot: no test is expected.
-    bare: bool,
+    /// The ways that were to be tried; none where the guest was only to boot.
+    tried: Vec<Way>,
 }
 
 impl Report {
-    pub(super) fn new(kernel: Kernel, unpacked: Unpacked, outcome: Outcome, bare: bool) -> Self {
-        Self { kernel, unpacked, outcome, bare }
+    pub(super) fn new(kernel: Kernel, unpacked: Unpacked, outcome: Outcome, tried: Vec<Way>) -> Self {
+        Self { kernel, unpacked, outcome, tried }
     }
 
     pub(super) fn ok(&self) -> bool {
@@ -67,20 +67,18 @@ impl Report {
                 _ => {}
             }
         }
-        if !self.bare {
-            for way in Way::ALL {
-                let expected = self.kernel.ways().contains(&way);
-                match self.allowed(way) {
-                    Some((allowed, reason)) if allowed != expected => problems.push(format!(
-                        "{way}: should be {}, the sensor says {reason}",
-                        if expected { "allowed" } else { "refused" }
-                    )),
-                    None if problems.is_empty() => problems.push(format!("{way}: was not tried")),
-                    Some((true, _)) if self.ends(way).next().is_none() => {
-                        problems.push(format!("{way}: no test was run"));
-                    }
-                    _ => {}
+        for way in self.tried.iter().copied() {
+            let expected = self.kernel.ways().contains(&way);
+            match self.allowed(way) {
+                Some((allowed, reason)) if allowed != expected => problems.push(format!(
+                    "{way}: should be {}, the sensor says {reason}",
+                    if expected { "allowed" } else { "refused" }
+                )),
+                None if problems.is_empty() => problems.push(format!("{way}: was not tried")),
+                Some((true, _)) if self.ends(way).next().is_none() => {
+                    problems.push(format!("{way}: no test was run"));
                 }
+                _ => {}
             }
         }
         if problems.is_empty() && self.outcome.end == (End::Verdict { ok: false }) {
@@ -134,6 +132,9 @@ impl Report {
                 Some((false, reason)) => lines.push(format!("{name} {way}: not allowed: {reason}")),
                 None => {}
             }
+        }
+        if let Some((program, count)) = self.verified().into_iter().max_by_key(|(_, count)| *count) {
+            lines.push(format!("{name}: {program} has the most instructions to verify, {count}"));
         }
         let verdict = if self.ok() { "ok" } else { "FAILED" };
         lines.push(format!("{name}: {verdict} in {:.1} s", self.outcome.took.as_secs_f64()));
@@ -253,7 +254,7 @@ mod tests {
         };
         let events = lines.iter().map(|l| Event::parse(l).unwrap()).collect();
         let outcome = Outcome { end, events, console: Vec::new(), took: Duration::from_secs(3) };
-        Report::new(kernel, unpacked, outcome, false)
+        Report::new(kernel, unpacked, outcome, Way::ALL.to_vec())
     }
 
     const GOOD: [&str; 6] = [
@@ -275,6 +276,7 @@ mod tests {
                 "kernel 6.1 (6.1.0) fentry: 1 of 1 passed in 1 s",
                 "kernel 6.1 (6.1.0) socket: not allowed: needs 6.3",
                 "kernel 6.1 (6.1.0) syscall: 1 of 1 passed in 2 s",
+                "kernel 6.1 (6.1.0): tcp_sendmsg has the most instructions to verify, 1200",
                 "kernel 6.1 (6.1.0): ok in 3.0 s",
             ]
         );

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
+
 /// How the sensor learns of socket operations. `auto` is no way: it chooses one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Way {
     Fentry,
     Socket,
     Syscall,

@@ -93,10 +93,13 @@ pub(super) enum Tail {
 
 impl Tail {
     /// Reads the last eight bytes of a stream, in which zeros stand for unknown ones.
+    ///
+    /// Behind a hexadecimal digit nothing is claimed: it may end the size of a chunk whose data is what looks like
+    /// the last chunk.
     pub(super) fn new(tail: [u8; 8]) -> Self {
-        let [_, a, b, c, end @ ..] = tail;
+        let [before, a, b, c, end @ ..] = tail;
         if end == *b"\r\n\r\n" {
-            let last = c == b'0' && matches!([a, b], [b'\r' | 0, b'\n'] | [0, 0]);
+            let last = [a, b, c] == *b"\r\n0" && before != 0 && !before.is_ascii_hexdigit();
             return if last { Self::LastChunk } else { Self::EmptyLine };
         }
         let unknown = end.iter().take_while(|&&byte| byte == 0).count();
@@ -111,7 +114,9 @@ mod tests {
     #[test]
     fn tails() {
         assert_eq!(Tail::new(*b"x\r\n0\r\n\r\n"), Tail::LastChunk);
-        assert_eq!(Tail::new(*b"\0\0\x000\r\n\r\n"), Tail::LastChunk);
+        assert_eq!(Tail::new(*b"5\r\n0\r\n\r\n"), Tail::EmptyLine);
+        assert_eq!(Tail::new(*b"\0\r\n0\r\n\r\n"), Tail::EmptyLine);
+        assert_eq!(Tail::new(*b"\0\0\x000\r\n\r\n"), Tail::EmptyLine);
         assert_eq!(Tail::new(*b"\r\n10\r\n\r\n"), Tail::EmptyLine);
         assert_eq!(Tail::new(*b"m: 1\r\n\r\n"), Tail::EmptyLine);
         assert_eq!(Tail::new(*b"abcdefgh"), Tail::Other);

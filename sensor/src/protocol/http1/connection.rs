@@ -39,6 +39,9 @@ pub(in crate::protocol) struct Http1 {
     pub(super) lanes: [Lane; 2],
     /// Requests without the end of their response, the oldest first; only the first can have an answer.
     pub(super) queue: VecDeque<Box<Pending>>,
+    /// An exchange whose response ended before its request: it is told when the rest of the body has come, or does
+    /// not come. It belongs to the message that the request lane is in.
+    pub(super) early: Option<Box<Exchange>>,
     /// Requests seen so far.
     pub(super) requests: u64,
     /// A request was paired on this connection, so what is known of it is sound.
@@ -72,6 +75,7 @@ impl Http1 {
             role: None,
             lanes: [lane(head.received), lane(head.sent)],
             queue: VecDeque::new(),
+            early: None,
             requests: 0,
             is_settled: false,
             is_pipelined: false,

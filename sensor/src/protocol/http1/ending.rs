@@ -27,7 +27,7 @@ impl Http1 {
         let is_within_head = self.lanes.iter().any(|lane| matches!(lane.state, State::Head(_)));
         if self.is_upgraded {
             Class::Kept
-        } else if !self.queue.is_empty() || is_within_head || !self.held.is_empty() {
+        } else if !self.queue.is_empty() || is_within_head || !self.held.is_empty() || self.early.is_some() {
             Class::Active
         } else if self.role.is_none() {
             Class::Blank
@@ -48,6 +48,7 @@ impl Http1 {
         self.is_request_event = false;
         self.release_held(context);
         self.advance(close.received, close.sent, context);
+        self.tell_early(context);
         // The end of the requests says nothing about the responses.
         if !close.end_of_file || self.role == Some(Role::Client) {
             self.finish_all(close.time_ns, context);
@@ -85,6 +86,8 @@ impl Http1 {
             self.is_request_event = false;
             self.release_held(context);
             self.advance(received, sent, context);
+            // Nothing moves: the rest of the body does not come for now.
+            self.tell_early(context);
         } else {
             self.advance_within_body(Direction::Receive, received, context);
             self.advance_within_body(Direction::Send, sent, context);
@@ -100,6 +103,7 @@ impl Http1 {
 
     /// Nothing moved for too long, or the connection's state must go: everything that waits is lost.
     pub(in crate::protocol) fn give_up(&mut self, cause: Loss, context: &mut Context<'_>) {
+        self.tell_early(context);
         self.release_held(context);
         if let Some(is_request) = self.waiting_head() {
             context.losses.add(if is_request { cause } else { Loss::Unparsed });

@@ -52,6 +52,7 @@ impl Http1 {
     ) {
         self.store_request_span();
         self.imply_response_end(context);
+        self.tell_early(context);
         let is_admitted = self.admit(context);
         self.requests += 1;
         let framing = if arrival.size.is_none() || head.is_malformed {
@@ -156,8 +157,20 @@ impl Http1 {
 
     /// The message in this direction ended.
     pub(super) fn ended(&mut self, way: Direction, context: &mut Context<'_>) {
-        if self.request_way() != Some(way) && self.is_answering() {
+        if self.request_way() == Some(way) {
+            self.tell_early(context);
+        } else if self.is_answering() {
             self.complete(End::Complete, 0, context);
+        }
+    }
+
+    /// Tells the exchange whose response ended before its request, with the request as far as it came.
+    pub(super) fn tell_early(&mut self, context: &mut Context<'_>) {
+        if let Some(mut exchange) = self.early.take() {
+            let span = self.request_lane().span;
+            exchange.request.last_ns = span.last_ns;
+            exchange.request.body_bytes = span.body_bytes;
+            context.out.push(*exchange);
         }
     }
 
@@ -259,8 +272,12 @@ impl Http1 {
         let request = if request.request == pending.span.request { request } else { pending.span };
         let response = self.response_lane().span;
         self.is_settled |= pending.answer.is_some();
+        let is_early = end == End::Complete
+            && self.request_lane().span.request == pending.span.request
+            && matches!(self.request_lane().state, State::Body(Body::Length(_)));
         let is_http = pending.is_http();
         match pending.into_exchange(self.connection, role, &request, &response, end, closed_ns) {
+            Some(exchange) if is_http && is_early => self.early = Some(Box::new(exchange)),
             Some(exchange) if is_http => context.out.push(exchange),
             _ => context.losses.add(if is_http { Loss::CutStartLine } else { Loss::Unparsed }),
         }

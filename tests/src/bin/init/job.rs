@@ -15,6 +15,7 @@ pub(crate) struct Job {
     /// How long the tests at full speed run, in seconds.
     pub(crate) load_seconds: String,
     pub(crate) filter: Option<String>,
+    pub(crate) way: Option<String>,
     pub(crate) provoke: Option<String>,
     pub(crate) shell: bool,
 }
@@ -34,6 +35,7 @@ impl Job {
                 "patience" => job.patience = value,
                 "load-seconds" => job.load_seconds = value,
                 "filter" => job.filter = Some(value),
+                "way" => job.way = Some(value),
                 "provoke" => job.provoke = Some(value),
                 "shell" => job.shell = value == "yes",
                 _ => bail!("read {PATH}: unknown setting {name:?}"),

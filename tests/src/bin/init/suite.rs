@@ -29,7 +29,7 @@ pub(crate) fn run(port: &mut Port, job: &Job) -> Result<bool> {
     );
     let place = Place::find()?;
     let mut ok = true;
-    for way in WAYS {
+    for way in WAYS.into_iter().filter(|way| job.way.as_ref().is_none_or(|only| only == way)) {
         let config = config(way)?;
         match refusal(way, &config)? {
             Some(reason) => {
