@@ -191,9 +191,20 @@ pub fn program(name: &str) -> Command {
 #[must_use]
 pub fn copy(program: &str, directory: &Path, name: &str) -> PathBuf {
     let Some(path) = find(program) else { panic!("{program} is not in PATH, and this test needs it") };
-    let to = directory.join(name);
-    std::fs::copy(&path, &to).unwrap_or_else(|error| panic!("copy {}: {error}", path.display()));
-    to
+    copy_file(&path, &directory.join(name))
+}
+
+/// Copies an executable file, and returns where to.
+///
+/// By another process: a file that this one has open for writing may, by a child that another test starts at that
+/// moment, stay open for longer, and a file that is open for writing cannot be executed.
+///
+/// # Panics
+/// When that fails.
+#[track_caller]
+pub fn copy_file(from: &Path, to: &Path) -> PathBuf {
+    Process::start(program("cp").arg("-p").arg(from).arg(to)).succeed(30);
+    to.to_owned()
 }
 
 /// A name that no other test and no other run has.

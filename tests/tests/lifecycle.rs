@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tests::calls::{Role, calls};
 use tests::link::{Link, free_port};
-use tests::process::{Process, killed_by};
+use tests::process::{Process, copy_file, killed_by};
 use tests::sensor::{Options, Sensor, Stopped, binary, exclusive, require_root, run};
 use tests::wait::{patience, wait_until};
 
@@ -169,8 +169,7 @@ fn who_is_not_root_is_refused() {
     let directory = TempDir::new().expect("make a directory");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), mode).expect("set permissions");
-    let copy = directory.path().join("sensor");
-    std::fs::copy(binary(), &copy).expect("copy the sensor");
+    let copy = copy_file(&binary(), &directory.path().join("sensor"));
     let mut command = Command::new(&copy);
     let output =
         command.args(["run", "--listen"]).arg(any_address().to_string()).uid(65534).gid(65534).output();

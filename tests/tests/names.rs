@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tests::calls::Role;
 use tests::client::curl;
 use tests::fixtures;
-use tests::process::{Process, find, program};
+use tests::process::{Process, copy, copy_file, program};
 use tests::sensor::{Options, Sensor};
 use tests::server::{Kind, Server};
 
@@ -83,9 +83,7 @@ fn plain_executables() {
 fn a_client_that_has_gone() {
     let sensor = Options::default().start();
     let directory = directory();
-    let curl: PathBuf = find("curl").expect("curl is in PATH");
-    let batch = directory.path().join("settlement-report-batch");
-    std::fs::copy(curl, &batch).expect("copy curl");
+    let batch = copy("curl", directory.path(), "settlement-report-batch");
     let server = Server::start(Kind::Nginx);
     for _ in 0..20 {
         let output = std::process::Command::new(&batch)
@@ -108,8 +106,8 @@ fn a_process_older_than_the_sensor() {
 }
 
 fn executable(directory: &Path, name: &str, text: &str) -> PathBuf {
-    let path = directory.join(name);
-    std::fs::write(&path, text).expect("write a script");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
-    path
+    let draft = directory.join(format!("{name}.draft"));
+    std::fs::write(&draft, text).expect("write a script");
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    copy_file(&draft, &directory.join(name))
 }
