@@ -46,6 +46,10 @@ pub struct Connection {
     pub padding: u32,
     /// When the send in progress started, where its entry is seen; in nanoseconds of `CLOCK_MONOTONIC`.
     pub send_started_ns: u64,
+    /// Kernel address of the `struct iovec` where the send in progress started; 0 when it has none.
+    pub send_vector: u64,
+    /// Bytes of that segment that were sent before.
+    pub send_skip: u64,
     /// Between whom; read once, when the entry is made.
     pub tuple: Tuple,
 }
@@ -58,4 +62,4 @@ pub const LAST_RESPONSE: u32 = 2;
 pub const END_TOLD: u32 = 4;
 
 const _: () = assert!(size_of::<Stream>() == 24);
-const _: () = assert!(size_of::<Connection>() == 128);
+const _: () = assert!(size_of::<Connection>() == 144);

@@ -94,6 +94,31 @@ impl Buffers {
         Err(Counter::VectorTooLong)
     }
 
+    /// Where the segments that an operation is about to consume start: address of the first and bytes of it to skip;
+    /// zeros when a `struct iov_iter` is no vector.
+    #[inline(always)]
+    pub(crate) fn vector_start(iter: u64) -> Result<(u64, u64), Counter> {
+        if kind(iter)? != offset!(iter_iovec) {
+            return Ok((0, 0));
+        }
+        Ok((kernel::read(iter + offset!(iter_iov))?, kernel::read(iter + offset!(iter_offset))?))
+    }
+
+    /// A vector in kernel memory from `skip` bytes into its first segment; the operation's length bounds it.
+    #[inline(always)]
+    pub(crate) fn kernel_vector(vector: u64, skip: u64) -> Result<Self, Counter> {
+        let mut first: Segment = kernel::read(vector)?;
+        first.address += skip;
+        first.length = first.length.saturating_sub(skip);
+        let buffers = Self { first, vector, segments: SEGMENTS + 1, kernel_vector: 1 };
+        if first.length > 0 {
+            return Ok(buffers);
+        }
+        // Programs leave at most the first segment empty.
+        let vector = vector + size_of::<Segment>() as u64;
+        Ok(Self { first: kernel::read(vector)?, vector, ..buffers })
+    }
+
     /// The first segment that an operation is about to consume from a `struct iov_iter`.
     #[inline(always)]
     pub(crate) fn ahead(iter: u64) -> Result<Self, Counter> {
@@ -106,11 +131,7 @@ impl Buffers {
         if kind != offset!(iter_iovec) {
             return Ok(Self::NONE);
         }
-        let vector: u64 = kernel::read(iter + offset!(iter_iov))?;
-        let mut first: Segment = kernel::read(vector)?;
-        first.address += used;
-        first.length = first.length.saturating_sub(used);
-        Ok(Self { first, vector, segments: 1, kernel_vector: 1 })
+        Self::kernel_vector(kernel::read(iter + offset!(iter_iov))?, used)
     }
 
     /// Whether the bytes can be read.

@@ -70,16 +70,20 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
         }
     };
     // SAFETY: the map returned a live entry.
-    unsafe { (*connection).send_started_ns = now_ns };
+    let connection = unsafe { &mut *connection };
+    (connection.send_vector, connection.send_skip) = known_or(Buffers::vector_start(iter), (0, 0));
+    connection.send_started_ns = now_ns;
     Ok(())
 }
 
-/// When the send that has just returned started, if that was seen.
+/// The send that has just returned, if its entry was seen: when it started, and where its vector did.
 #[inline(always)]
-pub(crate) fn send_started(sock: u64) -> Option<u64> {
+pub(crate) fn send_started(sock: u64) -> Option<(u64, u64, u64)> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: the map returned a live entry.
-    Some(unsafe { (*connection).send_started_ns }).filter(|started| *started != 0)
+    let connection = unsafe { &*connection };
+    let started = connection.send_started_ns;
+    if started == 0 { None } else { Some((started, connection.send_vector, connection.send_skip)) }
 }
 
 /// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no
@@ -117,8 +121,8 @@ fn known(
     let mut begins = Beginning::Other;
     let mut tail = 0;
     if scratch.buffers.are_known() {
-        tail = scratch.buffers.tail(operation.length, before.tail)?;
-        let (word, length) = scratch.buffers.peek(operation.length)?;
+        tail = known_or(scratch.buffers.tail(operation.length, before.tail), 0);
+        let (word, length) = known_or(scratch.buffers.peek(operation.length), (0, 0));
         begins = beginning(word, length);
     } else {
         count(Counter::LengthOnly);
@@ -157,4 +161,17 @@ fn known(
     }
     let head = emit::Head { operation, received, sent, captured, continues, begins };
     emit::head(&head, connection, scratch)
+}
+
+/// What could be read, or a stand-in, with the cause counted: bytes that cannot be read have moved all the same, and
+/// must be counted, or all later offsets of the stream would be wrong.
+#[inline(always)]
+pub(crate) fn known_or<T>(read: Result<T, Counter>, otherwise: T) -> T {
+    match read {
+        Ok(value) => value,
+        Err(cause) => {
+            count(cause);
+            otherwise
+        }
+    }
 }

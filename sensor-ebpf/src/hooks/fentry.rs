@@ -9,8 +9,8 @@
 //!                         unsigned int flags);
 //! ```
 //!
-//! A send is stamped at its entry: the stamp waits in the connection's state, for sends on one socket follow one
-//! another. Buffers come from the message's `struct iov_iter`, so `io_uring` is seen as well.
+//! A send is stamped at its entry: the stamp, and where a vector starts, wait in the connection's state, for sends on
+//! one socket follow one another. Buffers come from the message's `struct iov_iter`, so `io_uring` is seen as well.
 
 use aya_ebpf::{
     macros::{fentry, fexit},
@@ -25,7 +25,7 @@ use crate::{
     emit::now,
     globals::offset,
     kernel,
-    observe::{Operation, observe, send_started, send_starts},
+    observe::{Operation, known_or, observe, send_started, send_starts},
     target,
 };
 
@@ -64,9 +64,14 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counte
         return Ok(());
     }
     // A send whose entry began no message and whose connection is not followed is of no interest.
-    let Some(time_ns) = send_started(sock) else { return Ok(()) };
+    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
     let length = returned as u32;
-    let buffers = Buffers::consumed(message + offset!(msghdr_iter), length)?;
+    let buffers = if vector != 0 {
+        Buffers::kernel_vector(vector, skip)
+    } else {
+        Buffers::consumed(message + offset!(msghdr_iter), length)
+    };
+    let buffers = known_or(buffers, Buffers::NONE);
     observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
 }
 
@@ -104,7 +109,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
     let buffers = if flags & MSG_TRUNC != 0 {
         Buffers::NONE
     } else {
-        Buffers::consumed(message + offset!(msghdr_iter), length)?
+        known_or(Buffers::consumed(message + offset!(msghdr_iter), length), Buffers::NONE)
     };
     observe(&Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers })
 }

@@ -14,7 +14,7 @@ use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
-    observe::{Operation, observe},
+    observe::{Operation, known_or, observe},
     registers, target,
 };
 
@@ -53,7 +53,10 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<(), Count
     if length <= 0 {
         return Ok(());
     }
-    let buffers =
-        if receive && flags & MSG_TRUNC != 0 { Buffers::NONE } else { registers::current_buffers()? };
+    let buffers = if receive && flags & MSG_TRUNC != 0 {
+        Buffers::NONE
+    } else {
+        known_or(registers::current_buffers(), Buffers::NONE)
+    };
     observe(&Operation { sock, direction, length: length as u32, time_ns: now(), buffers })
 }

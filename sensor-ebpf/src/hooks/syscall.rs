@@ -18,7 +18,7 @@ use crate::{
     emit::now,
     kernel,
     maps::{IN_FLIGHT, InFlight},
-    observe::{Operation, observe},
+    observe::{Operation, known_or, observe},
     registers, socket, target,
 };
 
@@ -69,7 +69,11 @@ fn try_enter(
     if flags & MSG_PEEK != 0 {
         return Ok(());
     }
-    enter(sock, direction, if flags & MSG_TRUNC != 0 { Given::NOTHING } else { given(ctx)? })
+    enter(
+        sock,
+        direction,
+        if flags & MSG_TRUNC != 0 { Given::NOTHING } else { known_or(given(ctx), Given::NOTHING) },
+    )
 }
 
 /// `splice(fd_in, off_in, fd_out, …)`: a socket can be on either side.

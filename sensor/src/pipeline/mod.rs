@@ -88,14 +88,16 @@ impl Pipeline {
     /// Takes what waits. Answers to the tracker's questions are read before the records and given after them, so that
     /// no answer is newer than what the records tell; `true` when more waits.
     pub fn turn(&mut self, now_ns: u64) -> bool {
-        self.ask.clear();
-        self.tracker.due(now_ns, &mut self.ask);
-        self.answers.clear();
-        self.answers.extend(self.ask.iter().map(|connection| self.capture.progress(*connection)));
+        if self.answers.is_empty() {
+            self.ask.clear();
+            self.tracker.due(now_ns, &mut self.ask);
+            self.answers.extend(self.ask.iter().map(|connection| self.capture.progress(*connection)));
+        }
         let more = self.drain();
         if !more {
-            for answer in &self.answers {
-                self.tracker.on_event(Event::Progress(*answer), &mut self.exchanges);
+            // Until then the answers wait, for the records they may be ahead of.
+            for answer in self.answers.drain(..) {
+                self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
             }
         }
         self.deliver();
