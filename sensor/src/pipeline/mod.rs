@@ -141,7 +141,9 @@ impl Pipeline {
             }
             Record::Fork { child, parent } => {
                 own.process();
-                processes.fork(child, parent);
+                if let Some(name) = processes.fork(child, parent) {
+                    started.push((child, name));
+                }
             }
         });
         own.drained(drained.bytes, capture.ring_bytes());
@@ -155,7 +157,7 @@ impl Pipeline {
     fn deliver(&mut self) {
         for exchange in self.exchanges.drain(..) {
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
-            if self.targets.is_excluded(&service_name) {
+            if !self.targets.is_observed(&service_name) {
                 continue;
             }
             let route = match &exchange.path {

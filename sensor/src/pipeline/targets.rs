@@ -1,6 +1,6 @@
 //! Which processes are observed.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     capture::{Capture, CaptureError},
@@ -22,7 +22,7 @@ impl Targets {
         let targets = Self { processes: choice.processes.clone(), exclude: choice.exclude.clone() };
         if !targets.processes.is_empty() {
             for (tgid, name) in running() {
-                if targets.is_chosen(&name) {
+                if targets.is_observed(&name) {
                     capture.target(tgid)?;
                 }
             }
@@ -30,25 +30,27 @@ impl Targets {
         Ok(targets)
     }
 
-    /// A process began to run the program `name`.
+    /// A process began to run the program `name`, or was made by one that does: the kernel side makes the child of a
+    /// target a target, but the parent may not have been one yet.
     pub(super) fn started(&self, tgid: u32, name: &Arc<str>, capture: &mut Capture) {
         if self.processes.is_empty() {
             return;
         }
-        if !self.is_chosen(name) {
+        if !self.is_observed(name) {
             capture.untarget(tgid);
         } else if let Err(error) = capture.target(tgid) {
             tracing::warn!("process {tgid} ({name}) is not observed: {error}");
+        } else if !Path::new("/proc").join(tgid.to_string()).exists() {
+            // It ended before it was a target, so the kernel side will not take it out.
+            capture.untarget(tgid);
         }
     }
 
-    /// Whether exchanges of this service are left alone.
+    /// Whether exchanges of this service are told. The kernel side may still take a process for a target that began
+    /// to run another program a moment ago.
     #[must_use]
-    pub(super) fn is_excluded(&self, name: &str) -> bool {
-        self.exclude.iter().any(|excluded| excluded == name)
-    }
-
-    fn is_chosen(&self, name: &str) -> bool {
-        self.processes.iter().any(|chosen| chosen == name) && !self.is_excluded(name)
+    pub(super) fn is_observed(&self, name: &str) -> bool {
+        let contains = |names: &[String]| names.iter().any(|known| known == name);
+        (self.processes.is_empty() || contains(&self.processes)) && !contains(&self.exclude)
     }
 }
