@@ -309,7 +309,12 @@ impl Sensor {
         let metrics = self.metrics();
         for (role, port, calls) in expected {
             let counted = counted(&metrics, *role, *port);
-            assert_eq!(counted, **calls, "{} side of port {port}: counted (left), true (right)", role.name());
+            let side = role.name();
+            let lost = lost(&metrics);
+            assert_eq!(
+                counted, **calls,
+                "{side} side of port {port}: counted (left), true (right); lost {lost:?}"
+            );
         }
     }
 
