@@ -63,9 +63,14 @@ fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     // SAFETY: the array has room for twice the bound.
     let read = unsafe { kernel::copy_user(scratch.arguments.as_mut_ptr(), length, start) };
     let payload = if read { length } else { 0 };
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if globals::selected_only() {
+        // It is another program now; the daemon decides by its name.
+        let _ = TARGETS.remove(tgid);
+    }
     let process = &mut scratch.process;
     process.prefix = Prefix { kind: Kind::Exec as u16, flags: 0, payload };
-    process.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    process.tgid = tgid;
     process.parent = 0;
     let file: u64 = kernel::read(binprm + offset!(binprm_file))?;
     let dentry: u64 = kernel::read(file + offset!(file_dentry))?;

@@ -183,12 +183,6 @@ impl Capture {
         self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
     }
 
-    /// Makes a process no target.
-    pub fn untarget(&mut self, tgid: u32) {
-        // It need not have been one.
-        let _ = self.targets.remove(&tgid);
-    }
-
     /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled
     /// out unless [`Self::start`] was given a level.
     pub fn forward_messages(&mut self) {

@@ -39,18 +39,20 @@ impl Processes {
         name
     }
 
-    /// A process made another, which runs the same program until it replaces it.
-    pub fn fork(&mut self, child: u32, parent: u32) {
+    /// A process made another, which runs the same program until it replaces it; what that is called, where it is
+    /// known.
+    pub fn fork(&mut self, child: u32, parent: u32) -> Option<Arc<str>> {
         let name = self.names.get(&parent).cloned().or_else(|| {
             let name: Arc<str> = from_proc(parent)?.into();
             self.names.put(parent, Arc::clone(&name));
             Some(name)
         });
-        match name {
-            Some(name) => self.names.put(child, name),
+        match &name {
+            Some(name) => self.names.put(child, Arc::clone(name)),
             // The number may have belonged to a process that is gone.
             None => self.names.pop(&child),
         };
+        name
     }
 
     /// The name of a process, given its `comm`.

@@ -141,7 +141,7 @@ impl Pipeline {
             }
             Record::Fork { child, parent } => {
                 own.process();
-                processes.fork(child, parent);
+                started.extend(processes.fork(child, parent).map(|name| (child, name)));
             }
         });
         own.drained(drained.bytes, capture.ring_bytes());

@@ -30,14 +30,15 @@ impl Targets {
         Ok(targets)
     }
 
-    /// A process began to run the program `name`.
+    /// A process runs the program `name` from now on. The kernel side has forgotten one that replaced its program, and
+    /// follows the children of targets; but a child may be older than the choice of its parent.
     pub(super) fn started(&self, tgid: u32, name: &Arc<str>, capture: &mut Capture) {
         if self.processes.is_empty() {
             return;
         }
-        if !self.is_chosen(name) {
-            capture.untarget(tgid);
-        } else if let Err(error) = capture.target(tgid) {
+        if self.is_chosen(name)
+            && let Err(error) = capture.target(tgid)
+        {
             tracing::warn!("process {tgid} ({name}) is not observed: {error}");
         }
     }

@@ -98,7 +98,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
     } else {
         suite.skip(END_TO_END, "servers are missing");
     }
-    // The matrix of kernels in virtual machines belongs here: suite.work("kernels in VMs", …).
+    suite.work("kernels in virtual machines", || crate::vm::test_matrix(workspace));
 }
 
 /// A cargo command over the workspace without what only the BPF target can build.
