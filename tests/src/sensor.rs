@@ -85,11 +85,12 @@ impl Options {
         let directory = TempDir::new().expect("make a directory");
         let config = directory.path().join("sensor.yaml");
         std::fs::write(&config, self.config()).expect("write the configuration");
+        // Bound as long as the sensor runs, so that no port of a test becomes the barrier's; and before a port is
+        // chosen for the sensor, so that this is not taken again.
+        let barrier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = run(&config, address);
         let process = Process::start(command.args(&self.arguments));
-        // Bound as long as the sensor runs, so that no port of a test becomes the barrier's.
-        let barrier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let mut sensor = Sensor { process, address, barrier, _directory: directory, lock };
         sensor.wait_ready();
         sensor

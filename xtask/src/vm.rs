@@ -123,12 +123,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         return self_test(workspace, options, kernels[0]);
     }
     let reports = matrix(workspace, options, &kernels)?;
-    let whole = options.kernel == Choice::All
-        && options.filter.is_none()
-        && !options.boot
-        && !options.lockdown
-        && !options.shell;
-    if whole {
+    // Which tests were run does not matter to the table, which ways were does.
+    let whole = options.kernel == Choice::All && options.way.is_none() && !options.lockdown;
+    if whole && !options.boot && !options.shell {
         report::write_document(&workspace.root.join("docs/kernels.md"), &reports)?;
     }
     verdict(&reports)

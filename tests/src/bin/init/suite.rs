@@ -1,5 +1,6 @@
 //! Every test, once for each way of capture.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +12,7 @@ use crate::job::Job;
 use crate::port::Port;
 use crate::process;
 use crate::setup::command;
-use crate::verified::Place;
+use crate::verified::Count;
 
 const SENSOR: &str = "/payload/sensor";
 const WAYS: [&str; 3] = ["fentry", "socket", "syscall"];
@@ -27,18 +28,18 @@ pub(crate) fn run(port: &mut Port, job: &Job) -> Result<bool> {
         "no test has a name that contains {:?}",
         job.filter.as_deref().unwrap_or_default()
     );
-    let place = Place::find()?;
     let mut ok = true;
     for way in WAYS.into_iter().filter(|way| job.way.as_ref().is_none_or(|only| only == way)) {
         let config = config(way)?;
-        match refusal(way, &config)? {
-            Some(reason) => {
+        let programs = match ask(way, &config)? {
+            Answer::Allowed(programs) => programs,
+            Answer::Refused(reason) => {
                 port.way(way, false, &reason);
                 continue;
             }
-            None => port.way(way, true, ""),
-        }
-        verified(port, &place, way, &config)?;
+        };
+        port.way(way, true, "");
+        verified(port, way, &config, &programs)?;
         for test in &tests {
             ok &= test.run(port, job, way)?;
         }
@@ -100,34 +101,59 @@ fn config(way: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Why the sensor would not capture this way, in its own words.
-fn refusal(way: &str, config: &Path) -> Result<Option<String>> {
+/// What the sensor says of a way.
+enum Answer {
+    /// With the programs that it loads, and how many instructions the verifier went through for each, where the
+    /// kernel tells (5.16 and later).
+    Allowed(Vec<(String, Option<u64>)>),
+    /// With the reason, in the sensor's own words.
+    Refused(String),
+}
+
+fn ask(way: &str, config: &Path) -> Result<Answer> {
     let output =
         command(SENSOR).arg("check").arg("--config").arg(config).output().context("start the sensor")?;
-    if output.status.success() {
-        return Ok(None);
-    }
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    eprintln!("{text}");
-    // `no  route socket   the reason`
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let reason = text.lines().map(words).find(|l| l.starts_with(&["no".into(), "route".into(), way.into()]));
-    let reason = reason.map(|words| words[3..].join(" "));
-    let reason = reason.unwrap_or_else(|| text.lines().last().unwrap_or("no reason given").to_owned());
-    Ok(Some(format!("{reason} ({})", output.status)))
+    // `no  route socket   the reason` or `yes route socket   verified instructions: one 12, another 34`
+    let route = |line: &str| {
+        let mut words = line.split_whitespace();
+        let is_it = words.nth(1) == Some("route") && words.next() == Some(way);
+        is_it.then(|| words.collect::<Vec<_>>().join(" "))
+    };
+    let said = text.lines().find_map(route);
+    if !output.status.success() {
+        eprintln!("{text}");
+        let reason = said.unwrap_or_else(|| text.lines().last().unwrap_or("no reason given").to_owned());
+        return Ok(Answer::Refused(format!("{reason} ({})", output.status)));
+    }
+    let said = said.unwrap_or_default();
+    let programs = said.split_once(": ").map_or("", |(_, programs)| programs).split(", ");
+    let program = |text: &str| match text.split_once(' ') {
+        Some((name, count)) => (name.to_owned(), count.parse().ok()),
+        None => (text.to_owned(), None),
+    };
+    Ok(Answer::Allowed(programs.filter(|p| !p.is_empty()).map(program).collect()))
 }
 
 /// Reports how many instructions the verifier went through for each program that this way loads.
-fn verified(port: &mut Port, place: &Place, way: &str, config: &Path) -> Result<()> {
-    let count = place.count()?;
-    let mut sensor = command(SENSOR);
-    sensor.arg("run").arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--duration", "1s"]);
-    output(&mut sensor)?;
-    let counts = count.finish()?;
-    ensure!(!counts.is_empty(), "the sensor loaded no program by the way {way}");
-    for (program, instructions) in counts {
-        port.verified(way, &program, instructions);
+fn verified(port: &mut Port, way: &str, config: &Path, programs: &[(String, Option<u64>)]) -> Result<()> {
+    ensure!(!programs.is_empty(), "the sensor names no program of the way {way}");
+    let mut seen = BTreeMap::new();
+    if programs.iter().any(|(_, count)| count.is_none()) {
+        let count = Count::start()?;
+        let mut sensor = command(SENSOR);
+        sensor.arg("run").arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--duration", "1s"]);
+        output(&mut sensor)?;
+        seen = count.finish()?;
+    }
+    for (program, count) in programs {
+        // The kernel knows 15 characters of a name; programs that begin alike have the largest of their counts.
+        let seen = || seen.get(&program[..program.len().min(15)]).copied();
+        let count = count.or_else(seen);
+        let count = count
+            .with_context(|| format!("the verifier was not seen to accept {program} of the way {way}"))?;
+        port.verified(way, program, count);
     }
     Ok(())
 }

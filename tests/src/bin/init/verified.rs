@@ -1,7 +1,7 @@
 //! How many instructions the verifier went through for each program.
 //!
-//! Kernels tell it in `bpf_prog_info` only since 5.16, and a loader sees it in the verifier's log. A kprobe works
-//! on all of them: when the verifier rewrites a program that it has accepted, its environment has the final count.
+//! Kernels tell it in `bpf_prog_info` since 5.16, and the sensor passes it on. Where they do not, a kprobe does: when
+//! the verifier rewrites a program that it has accepted, its environment has the final count.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,15 +11,14 @@ use btf_rs::{Btf, Type};
 
 const TRACING: &str = "/sys/kernel/tracing";
 const EVENT: &str = "lionpay/verified";
-/// The step after acceptance, first argument `struct bpf_verifier_env *`, by the name it has had over time.
-const STEPS: [&str; 2] = ["bpf_convert_ctx_accesses", "convert_ctx_accesses"];
+/// The step after acceptance, first argument `struct bpf_verifier_env *`.
+const STEP: &str = "convert_ctx_accesses";
 
-/// Where in the verifier's environment a program's name and count are.
-pub(crate) struct Place(String);
+/// Counts while it lives.
+pub(crate) struct Count(());
 
-impl Place {
-    /// Reads the kernel's BTF: slow under emulation, so once for all counts.
-    pub(crate) fn find() -> Result<Self> {
+impl Count {
+    pub(crate) fn start() -> Result<Self> {
         let bytes = fs::read("/sys/kernel/btf/vmlinux").context("read the kernel's BTF")?;
         let btf = Btf::from_bytes(&bytes).context("parse the kernel's BTF")?;
         let offset = |structure, member| {
@@ -30,23 +29,14 @@ impl Place {
         let aux = offset("bpf_prog", "aux")?;
         let name = offset("bpf_prog_aux", "name")?;
         let count = offset("bpf_verifier_env", "insn_processed")?;
-        Ok(Self(format!("name=+{name}(+{aux}(+{program}(%di))):string count=+{count}(%di):u32")))
-    }
-
-    /// Counts from now on.
-    pub(crate) fn count(&self) -> Result<Count> {
         write("trace", "")?;
-        let define = |step: &&&str| write("kprobe_events", &format!("p:{EVENT} {step} {}", self.0)).is_ok();
-        STEPS.iter().find(define).context("the verifier of this kernel has none of the known steps")?;
+        let event =
+            format!("p:{EVENT} {STEP} name=+{name}(+{aux}(+{program}(%di))):string count=+{count}(%di):u32");
+        write("kprobe_events", &event)?;
         write(&format!("events/{EVENT}/enable"), "1")?;
-        Ok(Count(()))
+        Ok(Self(()))
     }
-}
 
-/// Counts while it lives.
-pub(crate) struct Count(());
-
-impl Count {
     /// Instructions by program; the largest count where a program was loaded more than once.
     pub(crate) fn finish(self) -> Result<BTreeMap<String, u64>> {
         let trace = fs::read_to_string(format!("{TRACING}/trace")).context("read the trace")?;
