@@ -14,7 +14,7 @@ use crate::buffers::Buffers;
 
 /// Records for the daemon. Full: the record is dropped and counted by what it was.
 #[map]
-pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 /// Followed connections by the address of their `struct sock`; dropped when the socket is destroyed. Full: a
 /// new connection is not followed, and counted.

@@ -78,7 +78,7 @@ impl Default for Capture {
         Self {
             route: Route::Auto,
             head_bytes: sensor_common::record::HEAD_DEFAULT,
-            ring_bytes: 8 * 1024 * 1024,
+            ring_bytes: 16 * 1024 * 1024,
             max_connections: 32_768,
         }
     }
