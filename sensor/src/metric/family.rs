@@ -158,8 +158,12 @@ pub static RING_FILL: Family = gauge(
 /// Size of the ring buffers.
 pub static RING_BYTES: Family = gauge("sensor_ring_bytes", "By", "Size of a ring buffer.", &["ring"]);
 /// Connections that the daemon remembers: those on which something waits, and settled ones up to a bound.
-pub static OPEN_CONNECTIONS: Family =
-    gauge("sensor_open_connections", "1", "Connections that the daemon remembers: those on which something waits, and settled ones up to a bound.", &[]);
+pub static OPEN_CONNECTIONS: Family = gauge(
+    "sensor_open_connections",
+    "1",
+    "Connections that the daemon remembers: those on which something waits, and settled ones up to a bound.",
+    &[],
+);
 /// Series held.
 pub static SERIES: Family = gauge(
     "sensor_series",
