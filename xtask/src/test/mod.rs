@@ -91,23 +91,14 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         ])
     });
     if there {
-        suite.tests(END_TO_END, &mut end_to_end(workspace));
-        // The way that every kernel allows; the load test need not take its whole minute twice.
-        let mut syscall = end_to_end(workspace);
-        syscall.env("SENSOR_TEST_ROUTE", "syscall").env("SENSOR_TEST_SECONDS", "10");
-        suite.tests("end-to-end tests, syscall route", &mut syscall);
+        // One at a time: they measure milliseconds, and each sensor sees the whole host.
+        let mut test = workspace.cargo();
+        test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
+        suite.tests(END_TO_END, test.env("SENSOR_BIN", workspace.sensor()));
     } else {
         suite.skip(END_TO_END, "servers are missing");
     }
     suite.work("kernels in virtual machines", || crate::vm::test_matrix(workspace));
-}
-
-/// One at a time: they measure milliseconds, and each sensor sees the whole host.
-fn end_to_end(workspace: &Workspace) -> Command {
-    let mut test = workspace.cargo();
-    test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
-    test.env("SENSOR_BIN", workspace.sensor());
-    test
 }
 
 /// A cargo command over the workspace without what only the BPF target can build.
