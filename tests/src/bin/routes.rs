@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::time::Instant;
 
 use tests::calls::{Role, counted, total};
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let kind = kinds[(round + place) % kinds.len()];
             let line = measure(&server, kind, seconds)?;
             eprintln!("round {}: {line}", round + 1);
-            println!("measured {line}");
+            writeln!(std::io::stdout(), "measured {line}")?;
         }
     }
     Ok(())
