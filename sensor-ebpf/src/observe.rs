@@ -34,12 +34,7 @@ pub(crate) struct Operation {
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
 pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
-    count(Counter::Operations);
-    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
-    // meanwhile.
-    let scratch = unsafe { &mut *slot };
-    scratch.buffers = operation.buffers;
+    let scratch = scratch(operation)?;
     let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
         Some(connection) => connection,
         None => match follow(operation.sock, scratch, operation.length)? {
@@ -50,6 +45,26 @@ pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
     known(operation, unsafe { &mut *connection }, scratch)
+}
+
+/// The same on a connection whose entry was looked up already.
+#[inline(always)]
+pub(crate) fn observe_on(operation: &Operation, connection: *mut Connection) -> Result<(), Counter> {
+    let scratch = scratch(operation)?;
+    // SAFETY: as above; the entry lives on until this program has ended.
+    known(operation, unsafe { &mut *connection }, scratch)
+}
+
+/// Where the operation's record is put together; it holds the operation's buffers.
+#[inline(always)]
+fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
+    count(Counter::Operations);
+    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
+    // meanwhile.
+    let scratch = unsafe { &mut *slot };
+    scratch.buffers = operation.buffers;
+    Ok(scratch)
 }
 
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
@@ -76,19 +91,29 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     Ok(())
 }
 
-/// The send that has just returned, if its connection is followed: when it started, and where its vector did. Where the
-/// kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
+/// A send that has just returned.
+pub(crate) struct Started {
+    /// Its connection's entry.
+    pub(crate) connection: *mut Connection,
+    /// When it started.
+    pub(crate) time_ns: u64,
+    /// Where its vector did, and the bytes to skip there; 0 when it has none.
+    pub(crate) vector: u64,
+    pub(crate) skip: u64,
+}
+
+/// The send that has just returned, if its connection is followed. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
 #[inline(always)]
-pub(crate) fn send_started(sock: u64) -> Option<(u64, u64, u64)> {
+pub(crate) fn send_started(sock: u64) -> Option<Started> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: the map returned a live entry; sends of a socket are serialised by the kernel's socket lock.
-    let connection = unsafe { &mut *connection };
-    let started = connection.send_started_ns;
-    connection.send_started_ns = 0;
-    if started == 0 {
-        return Some((emit::now(), 0, 0));
+    let entry = unsafe { &mut *connection };
+    let time_ns = entry.send_started_ns;
+    if time_ns == 0 {
+        return Some(Started { connection, time_ns: emit::now(), vector: 0, skip: 0 });
     }
-    Some((started, connection.send_vector, connection.send_skip))
+    entry.send_started_ns = 0;
+    Some(Started { connection, time_ns, vector: entry.send_vector, skip: entry.send_skip })
 }
 
 /// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no

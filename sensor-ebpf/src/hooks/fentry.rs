@@ -25,7 +25,7 @@ use crate::{
     emit::now,
     globals::offset,
     kernel,
-    observe::{Operation, known_or, observe, send_started, send_starts},
+    observe::{Operation, known_or, observe, observe_on, send_started, send_starts},
     target,
 };
 
@@ -50,9 +50,8 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    if target::is_current()
-        && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
-    {
+    // That its connection is followed says that it is of interest: only targets' are.
+    if let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)) {
         fail(&ctx, cause);
     }
     0
@@ -62,18 +61,19 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counter> {
     // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
     // stamp with it all the same.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
+    let Some(started) = send_started(sock) else { return Ok(()) };
     if returned <= 0 {
         return Ok(());
     }
     let length = returned as u32;
-    let buffers = if vector != 0 {
-        Buffers::kernel_vector(vector, skip)
+    let buffers = if started.vector != 0 {
+        Buffers::kernel_vector(started.vector, started.skip)
     } else {
         Buffers::consumed(message + offset!(msghdr_iter), length)
     };
     let buffers = known_or(buffers, Buffers::NONE);
-    observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
+    let operation = Operation { sock, direction: Direction::Send, length, time_ns: started.time_ns, buffers };
+    observe_on(&operation, started.connection)
 }
 
 /// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
@@ -83,9 +83,11 @@ macro_rules! recvmsg {
     ($name:ident, $flags:expr, $result:expr) => {
         #[fexit(function = "tcp_recvmsg")]
         fn $name(ctx: FExitContext) -> i32 {
-            if target::is_current()
-                && let Err(cause) =
-                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
+            let returned: i32 = ctx.arg($result);
+            // Many receives find nothing.
+            if returned >= 0
+                && target::is_current()
+                && let Err(cause) = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), returned)
             {
                 fail(&ctx, cause);
             }
@@ -100,7 +102,7 @@ recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {
-    if flags & MSG_PEEK != 0 || returned < 0 {
+    if flags & MSG_PEEK != 0 {
         return Ok(());
     }
     if returned == 0 {
