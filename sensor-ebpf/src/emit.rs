@@ -8,11 +8,11 @@ use sensor_common::{
 };
 
 use crate::{
-    buffers::bounded,
+    buffers::{bounded, shifted_in},
     count::count,
     globals,
     maps::{EVENTS, HeadScratch},
-    message::Beginning,
+    message::{Beginning, beginning},
     observe::Operation,
     task,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Head<'a> {
     pub(crate) received: Stream,
     /// The stream out before it.
     pub(crate) sent: Stream,
-    /// How many bytes to carry.
+    /// How many bytes to carry, all copied.
     pub(crate) captured: u32,
     /// Whether it continues an earlier head.
     pub(crate) continues: bool,
@@ -33,7 +33,30 @@ pub(crate) struct Head<'a> {
     pub(crate) begins: Beginning,
 }
 
-/// Copies the head's bytes and writes the record.
+/// Copies the first `want` bytes of the operation to where its record is put together; how many came, fewer where
+/// the vector is longer than is followed.
+#[inline(always)]
+pub(crate) fn copy(scratch: &mut HeadScratch, want: u32) -> Result<u32, Counter> {
+    // SAFETY: the payload has room for three times the capacity.
+    unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(want)) }
+}
+
+/// How an operation whose `length` bytes were all copied begins, and the last eight bytes of its stream after it,
+/// given those before it.
+#[inline(always)]
+pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Beginning, u64) {
+    let payload = scratch.payload.as_ptr();
+    // SAFETY: the payload is longer than a word, and aligned to eight bytes.
+    let first = unsafe { payload.cast::<u64>().read_volatile() };
+    let begins = beginning(first, if length < 8 { length } else { 8 });
+    if length < 8 {
+        return (begins, shifted_in(before, first, length));
+    }
+    // SAFETY: the offset is below twice the capacity, and the payload three times as long.
+    (begins, unsafe { payload.add(bounded(length - 8) as usize).cast::<u64>().read_unaligned() })
+}
+
+/// Writes the record of a head whose bytes were copied.
 #[inline(always)]
 pub(crate) fn head(
     head: &Head<'_>,
@@ -41,9 +64,7 @@ pub(crate) fn head(
     scratch: &mut HeadScratch,
 ) -> Result<(), Counter> {
     let operation = head.operation;
-    // SAFETY: the payload has room for three times the capacity.
-    let captured =
-        bounded(unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
+    let captured = bounded(head.captured);
     let mut flags = 0;
     if operation.direction as u32 == record::SEND as u32 {
         flags |= SEND;
