@@ -60,7 +60,7 @@ pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Begin
 #[inline(always)]
 pub(crate) fn head(
     head: &Head<'_>,
-    connection: &Connection,
+    connection: &mut Connection,
     scratch: &mut HeadScratch,
 ) -> Result<(), Counter> {
     let operation = head.operation;
@@ -81,7 +81,8 @@ pub(crate) fn head(
     record.sent = head.sent;
     record.operation_len = operation.length;
     record.padding = 0;
-    record.task = task::read_current()?;
+    task::update_current(&mut connection.task)?;
+    record.task = connection.task;
     // SAFETY: both are whole `Tuple`s, aligned to eight bytes.
     unsafe { copy_tuple(&connection.tuple, &mut record.tuple) };
     let size = size_of::<record::Head>() as u32 + bounded(captured);
@@ -133,8 +134,8 @@ pub(crate) fn close(sock: u64, connection: &Connection, time_ns: u64, flags: u16
 /// `size` bytes at `data` can be read, and the verifier can prove it.
 #[inline(always)]
 pub(crate) unsafe fn output(data: *const u8, size: u32) -> bool {
-    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let wake = if waiting >= globals::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let is_full = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= globals::wake_bytes();
+    let wake = if is_full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the caller vouches for `data`; the map is a ring buffer.
     let result = unsafe {
         aya_ebpf::helpers::generated::bpf_ringbuf_output(

@@ -18,6 +18,8 @@ pub(crate) struct Call {
 
 #[cfg(not(bpf_target_arch = "aarch64"))]
 mod arch {
+    use sensor_common::cause::Counter;
+
     pub(super) const READ: u64 = 0;
     pub(super) const WRITE: u64 = 1;
     pub(super) const READV: u64 = 19;
@@ -29,21 +31,35 @@ mod arch {
     pub(super) const RECVMMSG: u64 = 299;
     pub(super) const SENDMMSG: u64 = 307;
 
-    /// `dx`, `si`, `di`, `orig_ax`, `ip`, `cs`, as `struct pt_regs` holds them one after the other.
-    pub(super) type Registers = [u64; 6];
-    pub(super) const FIRST: u64 = 96;
     /// The 64-bit user code segment (`__USER_CS`): a 32-bit call has other numbers.
-    const USER_CS: u64 = 0x33;
+    const USER_CS: u16 = 0x33;
 
+    /// Offsets of `dx`, `si`, `di`, `orig_ax` and `cs` in `struct pt_regs`.
+    const DX: usize = 96;
+    const SI: usize = 104;
+    const DI: usize = 112;
+    const ORIG_AX: usize = 120;
+    const CS: usize = 136;
+
+    /// The call in progress, from the `struct pt_regs` that the kernel vouches for.
+    // VERIFIER: 6.3 and later: plain loads at constant offsets, each of one member.
     #[inline(always)]
-    pub(super) fn call(registers: &Registers) -> Option<super::Call> {
-        let [dx, si, di, orig_ax, _ip, cs] = *registers;
-        (cs & 0xffff == USER_CS).then_some(super::Call { number: orig_ax, arguments: [di, si, dx] })
+    pub(super) fn call(registers: *const u8) -> Result<Option<super::Call>, Counter> {
+        // SAFETY: the pointer came from `bpf_task_pt_regs`, and the kernel checks each load.
+        unsafe {
+            if registers.add(CS).cast::<u16>().read_volatile() != USER_CS {
+                return Ok(None);
+            }
+            let word = |offset: usize| registers.add(offset).cast::<u64>().read_volatile();
+            Ok(Some(super::Call { number: word(ORIG_AX), arguments: [word(DI), word(SI), word(DX)] }))
+        }
     }
 }
 
 #[cfg(bpf_target_arch = "aarch64")]
 mod arch {
+    use sensor_common::cause::Counter;
+
     pub(super) const READ: u64 = 63;
     pub(super) const WRITE: u64 = 64;
     pub(super) const READV: u64 = 65;
@@ -56,16 +72,17 @@ mod arch {
     pub(super) const SENDMMSG: u64 = 269;
 
     /// `regs[0..31]`, `sp`, `pc`, `pstate`, `orig_x0`, `syscallno`.
-    pub(super) type Registers = [u64; 36];
-    pub(super) const FIRST: u64 = 0;
+    type Registers = [u64; 36];
     /// `PSR_MODE32_BIT`: a 32-bit call has other numbers.
     const MODE_32: u64 = 0x10;
 
+    /// The call in progress.
     #[inline(always)]
-    pub(super) fn call(registers: &Registers) -> Option<super::Call> {
+    pub(super) fn call(registers: *const u8) -> Result<Option<super::Call>, Counter> {
+        let registers: Registers = crate::kernel::read(registers as u64)?;
         let number = registers[35] & 0xffff_ffff;
-        (registers[33] & MODE_32 == 0)
-            .then_some(super::Call { number, arguments: [registers[34], registers[1], registers[2]] })
+        Ok((registers[33] & MODE_32 == 0)
+            .then_some(super::Call { number, arguments: [registers[34], registers[1], registers[2]] }))
     }
 }
 
@@ -76,10 +93,9 @@ mod arch {
 /// which one this is. A kernel thread has no user registers: all zero, which is no 64-bit call either.
 #[inline(always)]
 pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
-    // SAFETY: the helpers have no preconditions; the registers' address is only used to read from.
-    let address = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let registers: arch::Registers = kernel::read(address + arch::FIRST)?;
-    let Some(call) = arch::call(&registers) else { return Ok(Buffers::NONE) };
+    // SAFETY: the helpers have no preconditions.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    let Some(call) = arch::call(registers as *const u8)? else { return Ok(Buffers::NONE) };
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),
