@@ -108,11 +108,11 @@ impl Buffers {
     /// Where the segments that an operation is about to consume start: address of the first and bytes of it to skip;
     /// zeros when a `struct iov_iter` is no vector.
     #[inline(always)]
-    pub(crate) fn vector_start(iter: u64) -> Result<(u64, u64), Counter> {
+    pub(crate) fn vector_start(iter: u64) -> (u64, u64) {
         if kind(iter) != offset!(iter_iovec) {
-            return Ok((0, 0));
+            return (0, 0);
         }
-        Ok((kernel::read(iter + offset!(iter_iov))?, kernel::load(iter + offset!(iter_offset))))
+        (kernel::load(iter + offset!(iter_iov)), kernel::load(iter + offset!(iter_offset)))
     }
 
     /// A vector in kernel memory from `skip` bytes into its first segment; the operation's length bounds it.

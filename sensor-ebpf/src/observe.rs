@@ -11,7 +11,7 @@ use crate::{
     emit, globals,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
-    socket,
+    socket, target,
 };
 
 /// The end of a header section, as the newest bytes of a stream's tail.
@@ -34,8 +34,14 @@ pub(crate) struct Operation {
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
 pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
+    observe_on(operation, CONNECTIONS.get_ptr_mut(operation.sock))
+}
+
+/// The same where the connection's entry was looked up already, or is not there.
+#[inline(always)]
+pub(crate) fn observe_on(operation: &Operation, connection: Option<*mut Connection>) -> Result<(), Counter> {
     let scratch = scratch(operation)?;
-    let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
+    let connection = match connection {
         Some(connection) => connection,
         None => match follow(operation.sock, scratch, operation.length)? {
             Some(connection) => connection,
@@ -47,12 +53,10 @@ pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
     known(operation, unsafe { &mut *connection }, scratch)
 }
 
-/// The same on a connection whose entry was looked up already.
+/// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
 #[inline(always)]
-pub(crate) fn observe_on(operation: &Operation, connection: *mut Connection) -> Result<(), Counter> {
-    let scratch = scratch(operation)?;
-    // SAFETY: as above; the entry lives on until this program has ended.
-    known(operation, unsafe { &mut *connection }, scratch)
+pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
+    CONNECTIONS.get_ptr_mut(sock)
 }
 
 /// Where the operation's record is put together; it holds the operation's buffers.
@@ -68,12 +72,15 @@ fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
 }
 
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
-/// followed yet is followed from here when a message begins.
+/// followed yet is followed from here when a target begins a message.
 #[inline(always)]
 pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<(), Counter> {
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
         None => {
+            if !target::is_current() {
+                return Ok(());
+            }
             let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
             // SAFETY: the slot is this processor's, and only entries use it.
             let scratch = unsafe { &mut *slot };
@@ -86,7 +93,7 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
-    (connection.send_vector, connection.send_skip) = known_or(Buffers::vector_start(iter), (0, 0));
+    (connection.send_vector, connection.send_skip) = Buffers::vector_start(iter);
     connection.send_started_ns = now_ns;
     Ok(())
 }

@@ -25,15 +25,13 @@ use crate::{
     emit::now,
     globals::offset,
     kernel,
-    observe::{Operation, known_or, observe, observe_on, send_started, send_starts},
+    observe::{Operation, followed, known_or, observe, observe_on, send_started, send_starts},
     target,
 };
 
 #[fentry(function = "tcp_sendmsg")]
 fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
-    if target::is_current()
-        && let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2))
-    {
+    if let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
         fail(&ctx, cause);
     }
     0
@@ -50,7 +48,6 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    // That its connection is followed says that it is of interest: only targets' are.
     if let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)) {
         fail(&ctx, cause);
     }
@@ -73,7 +70,7 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counte
     };
     let buffers = known_or(buffers, Buffers::NONE);
     let operation = Operation { sock, direction: Direction::Send, length, time_ns: started.time_ns, buffers };
-    observe_on(&operation, started.connection)
+    observe_on(&operation, Some(started.connection))
 }
 
 /// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
@@ -86,7 +83,6 @@ macro_rules! recvmsg {
             let returned: i32 = ctx.arg($result);
             // Many receives find nothing.
             if returned >= 0
-                && target::is_current()
                 && let Err(cause) = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), returned)
             {
                 fail(&ctx, cause);
@@ -108,13 +104,20 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
     if returned == 0 {
         return end_of_file(sock);
     }
+    let connection = followed(sock);
+    if connection.is_none() && !target::is_current() {
+        return Ok(());
+    }
     let length = returned as u32;
     let buffers = if flags & MSG_TRUNC != 0 {
         Buffers::NONE
     } else {
         known_or(Buffers::consumed(message + offset!(msghdr_iter), length), Buffers::NONE)
     };
-    observe(&Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers })
+    observe_on(
+        &Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers },
+        connection,
+    )
 }
 
 #[fexit(function = "tcp_sendpage")]
