@@ -1,0 +1,3 @@
+//! Straight to the receivers, and nothing lost on the way.
+
+pub mod spool;
