@@ -118,6 +118,12 @@ impl<M: Medium> Queue<M> {
         });
         let (segment, length) = match scanned {
             Ok(Some(scanned)) => scanned,
+            // The process ended, or the disk was full, while it started the segment: nothing was accepted in it.
+            Ok(None) if following.is_none() && segment::is_started(path) => {
+                self.torn += 1;
+                let _ = fs::remove_file(path);
+                return;
+            }
             unreadable => {
                 let reason = unreadable.err().map_or_else(|| "no segment".to_owned(), |e| e.to_string());
                 self.set_aside(path, &reason);

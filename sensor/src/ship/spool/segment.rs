@@ -91,6 +91,11 @@ pub(super) fn first_of(path: &Path) -> Option<u64> {
     (path.extension()? == SUFFIX).then(|| path.file_stem()?.to_str()?.parse().ok())?
 }
 
+/// Whether a segment ends before its first record could begin.
+pub(super) fn is_started(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < HEAD)
+}
+
 /// A whole record at `offset`; `None` where there is none, or a damaged one.
 pub(super) fn read(
     file: &File,

@@ -28,6 +28,20 @@ fn a_torn_write_is_cut_off() {
 }
 
 #[test]
+fn a_segment_that_was_only_started_is_no_loss() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = limits(100_000, 10_000);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    queue.push(b"whole", 1, 0).unwrap();
+    drop(queue);
+    fs::write(directory.path().join("00000000000000000002.seg"), b"LPSP").unwrap();
+    let mut queue = open(directory.path(), &["a"], &limits);
+    assert_eq!((queue.lost(0).batches(Cause::Damaged), queue.torn()), (0, 1));
+    assert_eq!(queue.push(b"next", 1, 0).unwrap(), 2);
+    assert_eq!(drain(&mut queue, 0, 0).len(), 2);
+}
+
+#[test]
 fn an_unreadable_segment_is_set_aside_and_counted() {
     let directory = tempfile::tempdir().unwrap();
     let limits = limits(100_000, 100);
