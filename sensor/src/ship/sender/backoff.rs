@@ -5,13 +5,11 @@ use std::time::Duration;
 use rand::Rng;
 
 /// The bound of the first wait.
-pub const BASE: Duration = Duration::from_millis(500);
+pub(super) const BASE: Duration = Duration::from_millis(500);
 /// The bound of every wait.
-pub const CAP: Duration = Duration::from_secs(60);
-/// The wait after wrong credentials: a person has to act.
-pub const UNAUTHORIZED: Duration = Duration::from_secs(60);
+pub(super) const CAP: Duration = Duration::from_secs(60);
 /// The longest `Retry-After` that is believed.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+pub(super) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 
 /// Exponential backoff with full jitter: a wait is anything between nothing and a bound that doubles with each
 /// failure up to [`CAP`].

@@ -338,6 +338,12 @@ impl<M: Medium> Queue<M> {
         }
     }
 
+    /// Whether a batch is neither acknowledged nor dropped.
+    #[must_use]
+    pub fn is_pending(&self, reader: usize, number: u64) -> bool {
+        self.readers.get(reader).is_some_and(|reader| !reader.cursor.is_done(number))
+    }
+
     /// A reader starts again at the first batch that is not acknowledged.
     pub fn rewind(&mut self, reader: usize) {
         if let Some(reader) = self.readers.get_mut(reader) {

@@ -156,7 +156,7 @@ fn run(steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn the_queue_does_what_the_model_says(steps in prop::collection::vec(step(), 1..120)) {
