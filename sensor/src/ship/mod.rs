@@ -2,12 +2,18 @@
 
 pub mod gate;
 pub mod loki;
+pub mod metrics;
 pub mod otlp;
 pub mod plan;
 pub mod remote_write;
+pub mod sampling;
 pub mod sender;
+mod shipper;
 pub mod spool;
 pub mod stats;
 pub mod store;
+pub mod traces;
 pub mod wire;
 pub mod worker;
+
+pub use shipper::{ShipError, Shipper};

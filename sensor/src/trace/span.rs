@@ -66,6 +66,11 @@ impl Tracer {
         }
     }
 
+    /// The id of a trace that begins here.
+    pub fn new_trace(&mut self) -> [u8; 16] {
+        self.id()
+    }
+
     /// Random bytes, never all zeros, which would mean no id.
     fn id<const N: usize>(&mut self) -> [u8; N] {
         loop {
