@@ -16,4 +16,7 @@ pub mod traces;
 pub mod wire;
 pub mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use shipper::{ShipError, Shipper};

@@ -183,7 +183,14 @@ impl Shipper {
                 store: store.clone(),
                 stats: Arc::clone(&stats),
             });
-            let worker = Worker { name, store, reader, wire: Arc::new(plan.wire()), client, stats };
+            let worker = Worker {
+                name,
+                store,
+                reader,
+                wire: Arc::new(plan.wire()),
+                transport: Arc::new(client),
+                stats,
+            };
             workers.spawn(worker.run(stopped.clone()));
         }
         let node = self.node(&settings);

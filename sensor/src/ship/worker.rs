@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::sender::{Backoff, Client, Outcome, Verdict, Window};
+use super::sender::{Backoff, Outcome, Table, Transport, Verdict, Window};
 use super::spool::Batch;
 use super::stats::Stats;
 use super::store::Store;
@@ -33,7 +33,7 @@ pub struct Worker {
     /// Its protocol.
     pub wire: Arc<Wire>,
     /// The way there.
-    pub client: Client,
+    pub transport: Arc<dyn Transport>,
     /// What is counted.
     pub stats: Arc<Stats>,
 }
@@ -61,7 +61,7 @@ impl Worker {
         let mut backoff = Backoff::default();
         let mut random = SmallRng::from_os_rng();
         let mut again: VecDeque<Job> = VecDeque::new();
-        let mut flying: JoinSet<(Job, Outcome, super::sender::Table)> = JoinSet::new();
+        let mut flying: JoinSet<(Job, Outcome, Table)> = JoinSet::new();
         let mut pause: Option<Instant> = None;
         loop {
             let phase = *stop.borrow_and_update();
@@ -125,7 +125,7 @@ impl Worker {
         })
     }
 
-    fn launch(&self, job: Job, flying: &mut JoinSet<(Job, Outcome, super::sender::Table)>) {
+    fn launch(&self, job: Job, flying: &mut JoinSet<(Job, Outcome, Table)>) {
         let table = self.wire.table();
         let request = job.parts.front().map(|part| self.wire.request(table, &part.payload));
         let Some(Ok(request)) = request else {
@@ -136,9 +136,9 @@ impl Worker {
         };
         Stats::add(&self.stats.requests, 1);
         Stats::add(&self.stats.bytes, request.body.len() as u64);
-        let client = self.client.clone();
+        let transport = Arc::clone(&self.transport);
         flying.spawn(async move {
-            let outcome = client.send(request, job.attempt).await;
+            let outcome = transport.send(request, job.attempt).await;
             (job, outcome, table)
         });
     }

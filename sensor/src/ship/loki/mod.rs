@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn a_request_is_split_without_a_loss() {
         let mut batch = Batch::default();
-        for number in 0..7 {
-            batch.push(line(number, ["x", "y", "z"][number as usize % 3], &number.to_string()));
+        for number in 0..7_u8 {
+            batch.push(line(u64::from(number), ["x", "y", "z"][usize::from(number) % 3], &number.to_string()));
         }
         let lines = |request: &PushRequest| -> Vec<(String, String)> {
             let stream = |stream: &Stream| {

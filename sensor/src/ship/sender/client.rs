@@ -1,6 +1,7 @@
 //! Sending a request.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::tls::{self, TlsError};
-use super::{Credentials, CredentialsError};
+use super::{Credentials, CredentialsError, endpoint};
 
 /// How long a connection may take to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -87,14 +88,27 @@ pub struct Client {
     connection: Connection,
 }
 
+/// The way to a receiver; tests have one of their own.
+pub trait Transport: Send + Sync {
+    /// Makes one attempt; `attempt` counts from 0.
+    fn send(&self, request: Request, attempt: u32) -> Pin<Box<dyn Future<Output = Outcome> + Send + '_>>;
+}
+
+impl Transport for Client {
+    fn send(&self, request: Request, attempt: u32) -> Pin<Box<dyn Future<Output = Outcome> + Send + '_>> {
+        Box::pin(self.attempt(request, attempt))
+    }
+}
+
 impl Client {
     /// Makes a client. Nothing is connected yet.
     ///
     /// # Errors
     /// When TLS can't be set up.
     pub fn new(connection: Connection) -> Result<Self, ClientError> {
+        let tls = tls::config(connection.ca_file.as_deref(), connection.http2_only)?;
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(connection.ca_file.as_deref())?)
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("lionpay-sensor/", env!("CARGO_PKG_VERSION")))
             // A push that is sent on to another place would take the credentials with it.
             .redirect(reqwest::redirect::Policy::none())
@@ -104,6 +118,9 @@ impl Client {
             .tcp_nodelay(true);
         if let Some(proxy) = &connection.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.clone())?);
+        } else if endpoint::is_loopback(&connection.url) {
+            // The environment's proxy has no way to this host.
+            builder = builder.no_proxy();
         }
         if connection.http2_only && connection.url.scheme() == "http" {
             builder = builder.http2_prior_knowledge();
@@ -111,8 +128,7 @@ impl Client {
         Ok(Self { http: builder.build()?, connection })
     }
 
-    /// Makes one attempt; `attempt` counts from 0.
-    pub async fn send(&self, request: Request, attempt: u32) -> Outcome {
+    async fn attempt(&self, request: Request, attempt: u32) -> Outcome {
         let mut headers = request.headers;
         for (name, value) in &self.connection.headers {
             headers.insert(name.clone(), value.clone());

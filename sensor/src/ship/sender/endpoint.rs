@@ -1,7 +1,8 @@
 //! Which addresses are sent to.
 
+use std::net::IpAddr;
+
 use reqwest::Url;
-use url_host::is_loopback;
 
 /// Why an address is refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,18 +44,11 @@ pub fn check(address: &str, path: &str, insecure: bool) -> Result<Url, EndpointE
     Ok(url)
 }
 
-mod url_host {
-    use std::net::IpAddr;
-
-    use reqwest::Url;
-
-    /// Whether a URL's host is this host by its form alone: `localhost` (RFC 6761) or a loopback address.
-    pub(super) fn is_loopback(url: &Url) -> bool {
-        let Some(host) = url.host_str() else { return false };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        bare == "localhost"
-            || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-    }
+/// Whether a URL's host is this host by its form alone: `localhost` (RFC 6761) or a loopback address.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 #[cfg(test)]

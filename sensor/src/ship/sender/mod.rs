@@ -15,7 +15,7 @@ mod tls;
 mod window;
 
 pub use backoff::Backoff;
-pub use client::{Answer, Client, ClientError, Connection, Outcome, Request};
+pub use client::{Answer, Client, ClientError, Connection, Outcome, Request, Transport};
 pub use credentials::{Credentials, CredentialsError, Source};
 pub use endpoint::{EndpointError, check};
 pub use retry::{Table, Verdict};

@@ -26,11 +26,12 @@ pub enum TlsError {
     Setup(#[from] rustls::Error),
 }
 
-/// Trusts the CAs of this host, or, where `ca_file` names a file of PEM certificates, those in it alone.
+/// Trusts the CAs of this host, or, where `ca_file` names a file of PEM certificates, those in it alone. HTTP/2 is
+/// preferred, or demanded.
 ///
 /// # Errors
 /// When there is no usable certificate.
-pub(super) fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
+pub(super) fn config(ca_file: Option<&Path>, http2_only: bool) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca_file {
         let fail = |reason: String| TlsError::File { path: path.to_owned(), reason };
@@ -52,7 +53,10 @@ pub(super) fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let protocols: &[&[u8]] = if http2_only { &[b"h2"] } else { &[b"h2", b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -63,8 +67,8 @@ mod tests {
     fn a_file_without_certificates_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ca.pem");
-        assert!(config(Some(&path)).unwrap_err().to_string().contains("ca.pem"));
+        assert!(config(Some(&path), false).unwrap_err().to_string().contains("ca.pem"));
         std::fs::write(&path, "nothing").unwrap();
-        assert!(config(Some(&path)).unwrap_err().to_string().contains("there is none in it"));
+        assert!(config(Some(&path), false).unwrap_err().to_string().contains("there is none in it"));
     }
 }

@@ -10,7 +10,8 @@ use super::PAYLOAD_MAX;
 /// The first bytes of a segment; the digit is the format's version.
 pub(super) const MAGIC: [u8; 8] = *b"LPSPOOL1";
 /// Bytes before the first record.
-pub(super) const HEAD: u64 = 16;
+pub(super) const HEAD: u64 = HEAD_LENGTH as u64;
+const HEAD_LENGTH: usize = 16;
 /// Bytes of a record before its payload.
 pub(super) const RECORD_HEAD: usize = 28;
 /// Bytes of a record that its checksum does not cover: the length and the checksum.
@@ -74,8 +75,8 @@ pub(super) fn encode(number: u64, time_ms: u64, items: u32, payload: &[u8]) -> V
 }
 
 /// A segment's first bytes.
-pub(super) fn head(first: u64) -> [u8; HEAD as usize] {
-    let mut bytes = [0; HEAD as usize];
+pub(super) fn head(first: u64) -> [u8; HEAD_LENGTH] {
+    let mut bytes = [0; HEAD_LENGTH];
     bytes[..8].copy_from_slice(&MAGIC);
     bytes[8..].copy_from_slice(&first.to_le_bytes());
     bytes
@@ -132,7 +133,7 @@ impl Segment {
         let Some(first) = first_of(path) else { return Ok(None) };
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let mut begin = [0; HEAD as usize];
+        let mut begin = [0; HEAD_LENGTH];
         if length < HEAD {
             return Ok(None);
         }
