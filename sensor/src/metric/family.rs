@@ -183,6 +183,12 @@ pub static ROUTES_FOLDED: Family = counter(
     "Exchanges whose route became `*`, because the service had `http.max_routes` of them.",
     &[],
 );
+/// Spans without the parent that they may have.
+pub static PARENTS_LEFT_OUT: Family = counter(
+    "sensor_parents_left_out_total",
+    "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
+    &["cause"],
+);
 /// The version that runs.
 pub static BUILD_INFO: Family =
     gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
@@ -271,7 +277,7 @@ pub static SHIP_ACTIVE_SERIES: Family = gauge(
 );
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 28] = [
+pub static OWN: [&Family; 29] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
@@ -284,6 +290,7 @@ pub static OWN: [&Family; 28] = [
     &SERIES,
     &SERIES_FOLDED,
     &ROUTES_FOLDED,
+    &PARENTS_LEFT_OUT,
     &BUILD_INFO,
     &INFO,
     &PROCESS_CPU,

@@ -10,7 +10,7 @@ use crate::{
     },
     identity::Observed,
     ship,
-    trace::{self, Batch, Tracer, WallClock},
+    trace::{self, Batch, WallClock},
 };
 
 /// How long the reader of standard output may take for the last of it.
@@ -28,7 +28,7 @@ pub struct Sinks {
 enum Form {
     Table { table: Box<Table>, header: Header },
     Lines { lines: Box<Lines>, flushed: Instant },
-    Spans { tracer: Box<Tracer>, clock: WallClock, sampled: Instant, batch: Batch },
+    Spans { clock: WallClock, sampled: Instant, batch: Batch },
 }
 
 impl Sinks {
@@ -49,11 +49,10 @@ impl Sinks {
     /// Spans as OTLP JSON lines.
     #[must_use]
     pub fn spans(output: Output) -> Self {
-        let tracer = Box::new(Tracer::new());
         let clock = WallClock::sample();
         Self {
             output,
-            form: Form::Spans { tracer, clock, sampled: Instant::now(), batch: Batch::default() },
+            form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() },
             ship: None,
         }
     }
@@ -83,9 +82,9 @@ impl Sinks {
         match &mut self.form {
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
             Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
-            Form::Spans { tracer, clock, batch, .. } => {
+            Form::Spans { clock, batch, .. } => {
                 for observed in observed {
-                    batch.push(observed, tracer.span(observed, *clock));
+                    batch.push(observed, trace::span(observed, *clock));
                 }
                 if let Some(data) = batch.take() {
                     match trace::json_line(&data) {

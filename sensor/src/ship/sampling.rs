@@ -14,7 +14,6 @@ use hashbrown::HashMap;
 use crate::config::ship::Traces;
 use crate::identity::Observed;
 use crate::semantic::{self, ErrorType};
-use crate::trace::TraceParent;
 
 /// The attribute that says why a span was kept that was not sampled: `error` or `slow`.
 pub const KEPT: &str = "lionpay.sampling.kept";
@@ -131,12 +130,12 @@ impl Sampler {
         }
     }
 
-    /// Decides about a request whose trace has this id.
-    pub fn decide(&mut self, observed: &Observed, trace_id: [u8; 16]) -> Decision {
+    /// Decides about a request.
+    pub fn decide(&mut self, observed: &Observed) -> Decision {
         let own = self.services.get(&*observed.service_name).copied().unwrap_or(self.default);
-        let callers = TraceParent::of(&observed.exchange).and_then(|_| callers_threshold(observed));
+        let callers = Threshold::parse(&observed.span.trace_state);
         let threshold = callers.map_or(own, |callers| callers.max(own));
-        if threshold.keeps(random_of(trace_id)) {
+        if threshold.keeps(random_of(observed.span.trace_id)) {
             return Decision::Sampled(threshold);
         }
         let reason = if self.keep_errors && ErrorType::of(&observed.exchange).is_some() {
@@ -150,9 +149,25 @@ impl Sampler {
     }
 }
 
-fn callers_threshold(observed: &Observed) -> Option<Threshold> {
-    let headers = observed.exchange.request_headers.iter();
-    headers.filter(|(name, _)| *name == "tracestate").find_map(|(_, value)| Threshold::parse(value))
+/// A `tracestate` with this threshold in its `ot` entry, which comes first as W3C Trace Context has it; without one, any
+/// that was there goes: the span no longer stands for others.
+#[must_use]
+pub fn trace_state(before: &str, threshold: Option<Threshold>) -> String {
+    let entries: Vec<&str> = before.split(',').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    let known = entries.iter().find_map(|entry| entry.strip_prefix("ot=")).unwrap_or_default();
+    let fields: Vec<String> = threshold
+        .map(|threshold| format!("th:{}", threshold.text()))
+        .into_iter()
+        .chain(
+            known
+                .split(';')
+                .filter(|field| !field.is_empty() && !field.starts_with("th:"))
+                .map(str::to_owned),
+        )
+        .collect();
+    let own = if fields.is_empty() { String::new() } else { format!("ot={}", fields.join(";")) };
+    let others = entries.into_iter().filter(|entry| !entry.starts_with("ot=")).map(str::to_owned);
+    std::iter::once(own).filter(|own| !own.is_empty()).chain(others).collect::<Vec<_>>().join(",")
 }
 
 impl Budget {
@@ -175,10 +190,11 @@ mod tests {
     use crate::metric::fixture::{exchange, observed};
     use crate::protocol::Exchange;
 
-    fn id(random: u64) -> [u8; 16] {
-        let mut id = [7; 16];
-        id[9..].copy_from_slice(&random.to_be_bytes()[1..]);
-        id
+    fn with(exchange: Exchange, random: u64) -> Observed {
+        let mut observed = observed(exchange);
+        observed.span.trace_id = [7; 16];
+        observed.span.trace_id[9..].copy_from_slice(&random.to_be_bytes()[1..]);
+        observed
     }
 
     #[test]
@@ -200,7 +216,7 @@ mod tests {
         #[test]
         fn all_nodes_decide_alike_and_the_share_is_kept(percent in 0.0_f64..=100.0, random in 0..RANGE) {
             let settings = Traces { sample_percent: percent, keep_errors: false, ..Traces::default() };
-            let decide = || Sampler::new(&settings).decide(&observed(exchange()), id(random));
+            let decide = || Sampler::new(&settings).decide(&with(exchange(), random));
             prop_assert_eq!(decide(), decide());
             let kept = matches!(decide(), Decision::Sampled(_));
             #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -211,18 +227,29 @@ mod tests {
 
     #[test]
     fn a_callers_threshold_is_never_lowered() {
-        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
-        let request_headers = vec![("traceparent", traceparent), ("tracestate", "ot=th:c".to_owned())];
-        let called = observed(Exchange { request_headers, ..exchange() });
+        let called = |random: u64| {
+            let mut called = with(exchange(), random);
+            called.span.trace_state = "x=y,ot=th:c".to_owned();
+            called
+        };
         let mut sampler = Sampler::new(&Traces { sample_percent: 50.0, ..Traces::default() });
-        assert_eq!(sampler.decide(&called, id(RANGE / 10 * 6)), Decision::Dropped);
-        assert_eq!(sampler.decide(&called, id(RANGE - 1)), Decision::Sampled(Threshold(RANGE / 4 * 3)));
+        assert_eq!(sampler.decide(&called(RANGE / 10 * 6)), Decision::Dropped);
+        assert_eq!(sampler.decide(&called(RANGE - 1)), Decision::Sampled(Threshold(RANGE / 4 * 3)));
         let mut lower = Sampler::new(&Traces { sample_percent: 10.0, ..Traces::default() });
         assert_eq!(
-            lower.decide(&called, id(RANGE / 10 * 8)),
+            lower.decide(&called(RANGE / 10 * 8)),
             Decision::Dropped,
             "a higher one of its own counts"
         );
+    }
+
+    #[test]
+    fn the_threshold_is_written_into_what_was_there() {
+        let half = Some(Threshold::of_percent(50.0));
+        assert_eq!(trace_state("", half), "ot=th:8");
+        assert_eq!(trace_state("a=b, ot=rv:1;th:4,c=d", half), "ot=th:8;rv:1,a=b,c=d");
+        assert_eq!(trace_state("a=b,ot=th:4", None), "a=b");
+        assert_eq!(trace_state("", None), "");
     }
 
     #[test]
@@ -230,19 +257,15 @@ mod tests {
         let services = [("bank".to_owned(), 100.0)].into();
         let settings = Traces { sample_percent: 0.0, services, keep_per_second: 2, ..Traces::default() };
         let mut sampler = Sampler::new(&settings);
-        let failed = observed(Exchange { status: Some(500), ..exchange() });
-        let slow = observed(Exchange { end_ns: exchange().end_ns + 3_000_000_000, ..exchange() });
-        assert_eq!(sampler.decide(&observed(exchange()), id(1)), Decision::Dropped);
-        assert_eq!(sampler.decide(&failed, id(1)), Decision::Kept("error"));
-        assert_eq!(sampler.decide(&slow, id(1)), Decision::Kept("slow"));
-        assert_eq!(
-            sampler.decide(&slow, id(1)),
-            Decision::Kept("slow"),
-            "a second later there is a new budget"
-        );
-        assert_eq!(sampler.decide(&slow, id(1)), Decision::OverBudget);
-        let mut other = observed(exchange());
+        let failed = with(Exchange { status: Some(500), ..exchange() }, 1);
+        let slow = with(Exchange { end_ns: exchange().end_ns + 3_000_000_000, ..exchange() }, 1);
+        assert_eq!(sampler.decide(&with(exchange(), 1)), Decision::Dropped);
+        assert_eq!(sampler.decide(&failed), Decision::Kept("error"));
+        assert_eq!(sampler.decide(&slow), Decision::Kept("slow"));
+        assert_eq!(sampler.decide(&slow), Decision::Kept("slow"), "a second later there is a new budget");
+        assert_eq!(sampler.decide(&slow), Decision::OverBudget);
+        let mut other = with(exchange(), 0);
         other.service_name = "bank".into();
-        assert!(matches!(sampler.decide(&other, id(0)), Decision::Sampled(_)));
+        assert!(matches!(sampler.decide(&other), Decision::Sampled(_)));
     }
 }

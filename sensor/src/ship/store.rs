@@ -92,7 +92,7 @@ impl Store {
                 );
             }
             None if was_failing => {
-                tracing::info!(signal = inner.signal.name(), "the spool takes batches again")
+                tracing::info!(signal = inner.signal.name(), "the spool takes batches again");
             }
             _ => {}
         }

@@ -10,10 +10,10 @@ use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use super::sampling::{Decision, KEPT, Sampler};
+use super::sampling::{self, Decision, KEPT, Sampler};
 use super::store::Store;
 use crate::identity::Observed;
-use crate::trace::{Batch, TraceParent, Tracer, WallClock};
+use crate::trace::{self, Batch, WallClock};
 
 /// Spans of one request.
 const BATCH_SPANS: usize = 512;
@@ -44,7 +44,7 @@ struct Open {
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`].
+    /// Opens it; the receiver's end is for [`write`](fn@write).
     pub fn open(&self, sampler: Sampler, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let resource = resource
@@ -70,7 +70,6 @@ impl Outlet {
 pub struct Sink {
     outlet: Outlet,
     counts: Arc<Counts>,
-    tracer: Tracer,
     clock: WallClock,
     sampled: Instant,
     batch: Batch,
@@ -80,20 +79,18 @@ impl Sink {
     /// A sink that hands its spans to `outlet`.
     #[must_use]
     pub fn new(outlet: Outlet, counts: Arc<Counts>) -> Self {
-        let (tracer, clock) = (Tracer::new(), WallClock::sample());
-        Self { outlet, counts, tracer, clock, sampled: Instant::now(), batch: Batch::default() }
+        let (clock, sampled) = (WallClock::sample(), Instant::now());
+        Self { outlet, counts, clock, sampled, batch: Batch::default() }
     }
 
     /// Takes the requests whose traces are kept.
     pub fn take(&mut self, observed: &[Observed]) {
-        let Self { outlet, counts, tracer, clock, batch, .. } = self;
+        let Self { outlet, counts, clock, batch, .. } = self;
         let mut outlet = outlet.lock();
         let Some(open) = &mut *outlet else { return };
         for observed in observed {
-            let trace_id = TraceParent::of(&observed.exchange)
-                .map_or_else(|| tracer.new_trace(), |parent| parent.trace_id);
-            let decision = open.sampler.decide(observed, trace_id);
-            if let Some(span) = span(tracer, observed, *clock, trace_id, decision) {
+            let decision = open.sampler.decide(observed);
+            if let Some(span) = span(observed, *clock, decision) {
                 batch.push(observed, span);
                 if batch.len() >= BATCH_SPANS {
                     send(open, batch, counts);
@@ -118,23 +115,14 @@ impl Sink {
     }
 }
 
-fn span(
-    tracer: &mut Tracer,
-    observed: &Observed,
-    clock: WallClock,
-    trace_id: [u8; 16],
-    decision: Decision,
-) -> Option<Span> {
+fn span(observed: &Observed, clock: WallClock, decision: Decision) -> Option<Span> {
     let (threshold, reason) = match decision {
         Decision::Sampled(threshold) => (Some(threshold), None),
         Decision::Kept(reason) => (None, Some(reason)),
         Decision::Dropped | Decision::OverBudget => return None,
     };
-    let mut span = tracer.span(observed, clock);
-    span.trace_id = trace_id.to_vec();
-    if let Some(threshold) = threshold {
-        span.trace_state = format!("ot=th:{}", threshold.text());
-    }
+    let mut span = trace::span(observed, clock);
+    span.trace_state = sampling::trace_state(&span.trace_state, threshold);
     // Metrics of spans are made here, of all requests: nobody else must make them of the sample.
     let skip = Some(AnyValue { value: Some(Value::BoolValue(true)) });
     span.attributes.push(KeyValue {

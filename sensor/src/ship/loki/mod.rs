@@ -245,7 +245,11 @@ mod tests {
     fn a_request_is_split_without_a_loss() {
         let mut batch = Batch::default();
         for number in 0..7_u8 {
-            batch.push(line(u64::from(number), ["x", "y", "z"][usize::from(number) % 3], &number.to_string()));
+            batch.push(line(
+                u64::from(number),
+                ["x", "y", "z"][usize::from(number) % 3],
+                &number.to_string(),
+            ));
         }
         let lines = |request: &PushRequest| -> Vec<(String, String)> {
             let stream = |stream: &Stream| {

@@ -60,7 +60,6 @@ pub struct Timestamp {
 impl Timestamp {
     /// From nanoseconds of the Unix epoch.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "less than 10^9")]
     pub const fn new(unix_ns: u64) -> Self {
         Self { seconds: (unix_ns / 1_000_000_000) as i64, nanos: (unix_ns % 1_000_000_000) as i32 }
     }

@@ -60,16 +60,16 @@ pub fn split(data: TracesData) -> Option<[TracesData; 2]> {
 mod tests {
     use super::*;
     use crate::metric::fixture::{exchange, observed};
-    use crate::trace::{Batch, Tracer, WallClock};
+    use crate::trace::{Batch, WallClock, span};
 
     #[test]
     fn a_request_is_split_without_a_loss() {
-        let (mut batch, mut tracer) = (Batch::default(), Tracer::new());
+        let mut batch = Batch::default();
         let mut add = |tgid: u32| {
             let mut exchange = exchange();
             exchange.task.tgid = tgid;
             let observed = observed(exchange);
-            batch.push(&observed, tracer.span(&observed, WallClock::new(0)));
+            batch.push(&observed, span(&observed, WallClock::new(0)));
         };
         [1, 1, 1, 2, 2, 3].into_iter().for_each(&mut add);
         let whole = batch.take().unwrap();

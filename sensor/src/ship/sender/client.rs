@@ -160,7 +160,7 @@ async fn answer(response: reqwest::Response) -> Result<Answer, reqwest::Error> {
     while let Some(frame) = frames.frame().await {
         match frame?.into_data() {
             Ok(data) if body.len() < ANSWER_MAX => {
-                body.extend_from_slice(&data[..data.len().min(ANSWER_MAX)])
+                body.extend_from_slice(&data[..data.len().min(ANSWER_MAX)]);
             }
             // The rest is read, so that the connection can be used again.
             Ok(_) => {}
