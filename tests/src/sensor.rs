@@ -108,7 +108,7 @@ impl Options {
         let mut command = run(&config, address);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command.args(&self.arguments));
-        let mut sensor = Sensor { process, address, barrier, directory: directory, lock };
+        let mut sensor = Sensor { process, address, barrier, directory, lock };
         sensor.wait_ready();
         sensor
     }

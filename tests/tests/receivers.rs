@@ -28,9 +28,9 @@ struct Prometheus {
 
 impl Prometheus {
     fn start() -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = TempDir::new().expect("make a directory");
         let config = directory.path().join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n").unwrap();
+        std::fs::write(&config, "global: {}\n").expect("write a configuration");
         let port = free_port();
         let process = Process::start(
             program("prometheus")
@@ -53,14 +53,15 @@ impl Prometheus {
     fn query(&self, selector: &str) -> BTreeMap<String, f64> {
         let encoded: String = selector.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let text = self.get(&format!("/api/v1/query?query={encoded}")).expect("Prometheus to answer");
-        let answer: Value = serde_json::from_str(&text).unwrap();
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
         let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{text}"));
         let one = |series: &Value| {
-            let labels = series["metric"].as_object().unwrap().iter();
-            let labels: BTreeMap<String, String> =
-                labels.map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+            let labels = series["metric"].as_object().expect("labels").iter();
+            let labels: BTreeMap<String, String> = labels
+                .map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned()))
+                .collect();
             assert_eq!((labels["cluster"].as_str(), labels["node"].as_str()), ("test", NODE));
-            (key(labels), series["value"][1].as_str().unwrap().parse().unwrap())
+            (key(labels), series["value"][1].as_str().expect("a value").parse().expect("a number"))
         };
         result.iter().map(one).collect()
     }
@@ -132,7 +133,7 @@ fn lost(sensor: &Sensor, cause: &str) -> f64 {
 fn prometheus_says_what_the_sensor_says() {
     let prometheus = Prometheus::start();
     let server = Server::start(Kind::Python);
-    let spool = TempDir::new().unwrap();
+    let spool = TempDir::new().expect("make a directory");
     let url = format!("http://127.0.0.1:{}/api/v1/write", prometheus.port);
     let sensor = options(spool.path(), &format!("name: prom, protocol: remote_write, url: '{url}'")).start();
     calls(&server, 7);
@@ -172,7 +173,7 @@ fn prometheus_says_what_the_sensor_says() {
 fn spans_outlive_an_outage_and_a_kill() {
     let receiver = Traces::start(503);
     let server = Server::start(Kind::Python);
-    let spool = TempDir::new().unwrap();
+    let spool = TempDir::new().expect("make a directory");
     let options = || options(spool.path(), &otlp(&receiver));
     let sensor = options().start();
     calls(&server, 5);
@@ -203,7 +204,7 @@ fn spans_outlive_an_outage_and_a_kill() {
 fn another_receiver_after_sighup_gets_what_waits() {
     let (away, there) = (Traces::start(503), Traces::start(200));
     let server = Server::start(Kind::Python);
-    let spool = TempDir::new().unwrap();
+    let spool = TempDir::new().expect("make a directory");
     let sensor = options(spool.path(), &otlp(&away)).start();
     calls(&server, 3);
     wait_until("an attempt", patience(SETTLE), || (away.requests() > 0).then_some(()));
@@ -224,17 +225,17 @@ struct Small(TempDir);
 
 impl Small {
     fn mount(size: &str) -> Self {
-        let directory = TempDir::new().unwrap();
+        let directory = TempDir::new().expect("make a directory");
         let options = format!("size={size}");
         mount(Some("tmpfs"), directory.path(), Some("tmpfs"), MsFlags::empty(), Some(options.as_str()))
-            .unwrap();
+            .expect("mount");
         Self(directory)
     }
 
     fn grow(&self, size: &str) {
         let options = format!("size={size}");
         let flags = MsFlags::MS_REMOUNT;
-        mount(Some("tmpfs"), self.0.path(), Some("tmpfs"), flags, Some(options.as_str())).unwrap();
+        mount(Some("tmpfs"), self.0.path(), Some("tmpfs"), flags, Some(options.as_str())).expect("mount");
     }
 }
 
