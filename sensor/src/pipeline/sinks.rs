@@ -66,7 +66,7 @@ impl Sinks {
     /// Whether spans go anywhere, so that it matters which trace each belongs to.
     #[must_use]
     pub fn wants_spans(&self) -> bool {
-        matches!(self.form, Form::Spans { .. })
+        matches!(self.form, Form::Spans { .. }) || self.ship.as_ref().is_some_and(ship::traces::Sink::is_open)
     }
 
     /// Lines or frames that standard output did not take in time.

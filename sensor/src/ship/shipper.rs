@@ -119,6 +119,13 @@ impl Shipper {
             return Ok(());
         }
         let clients = clients(&plans)?;
+        let has_traces = |plans: &[Plan]| plans.iter().any(|plan| plan.signal() == Signal::Traces);
+        let had_traces = self.running.as_ref().is_some_and(|running| has_traces(&running.plans));
+        if has_traces(&plans) && !had_traces {
+            tracing::warn!(
+                "the first receiver of traces: their spans are joined to traces after a restart only"
+            );
+        }
         let external = self.external(settings);
         let before = self.running.take();
         let back = before.as_ref().map(|running| (running.settings.clone(), running.plans.clone()));

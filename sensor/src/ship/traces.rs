@@ -83,6 +83,12 @@ impl Sink {
         Self { outlet, counts, clock, sampled, batch: Batch::default() }
     }
 
+    /// Whether there is a receiver of traces now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outlet.lock().is_some()
+    }
+
     /// Takes the requests whose traces are kept.
     pub fn take(&mut self, observed: &[Observed]) {
         let Self { outlet, counts, clock, batch, .. } = self;
