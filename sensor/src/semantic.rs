@@ -41,6 +41,8 @@ pub enum ErrorType {
     NoResponse,
     /// The connection ended in the middle of the response.
     ResponseCut,
+    /// The stream was given up with this error code.
+    Reset(u32),
 }
 
 impl ErrorType {
@@ -57,6 +59,7 @@ impl ErrorType {
             (Some(status), _) if status >= first_failure => Some(Self::Status(status)),
             (_, End::NoResponse) => Some(Self::NoResponse),
             (_, End::ResponseCut) => Some(Self::ResponseCut),
+            (_, End::Reset(code)) => Some(Self::Reset(code)),
             (_, End::Complete | End::Upgraded) => None,
         }
     }
@@ -68,8 +71,30 @@ impl fmt::Display for ErrorType {
             Self::Status(status) => write!(f, "{status}"),
             Self::NoResponse => f.write_str("no_response"),
             Self::ResponseCut => f.write_str("response_cut"),
+            Self::Reset(code) => f.write_str(reset_name(*code)),
         }
     }
+}
+
+/// The error codes of RFC 9113 section 7 in lower case.
+const fn reset_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "no_error",
+        "protocol_error",
+        "internal_error",
+        "flow_control_error",
+        "settings_timeout",
+        "stream_closed",
+        "frame_size_error",
+        "refused_stream",
+        "cancel",
+        "compression_error",
+        "connect_error",
+        "enhance_your_calm",
+        "inadequate_security",
+        "http_1_1_required",
+    ];
+    if (code as usize) < NAMES.len() { NAMES[code as usize] } else { "unknown_error" }
 }
 
 /// From the request's first byte to the exchange's end, in nanoseconds.
