@@ -58,7 +58,7 @@ pub const fn captured(kind: u8, flags: u8, length: u32) -> Option<u32> {
 
 /// Where the walk through one direction's frames is, between two operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Way {
     /// The frame header, as far as it came.
     pub header: [u8; 16],

@@ -18,13 +18,15 @@ use aya_ebpf::{
 };
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
     globals::offset,
+    http2::Next,
     kernel,
+    maps::{WALK_RECVMSG, WALK_SENDMSG},
     observe::{Operation, known_or, observe, send_started, send_starts},
     target,
 };
@@ -50,21 +52,24 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    if target::is_current()
-        && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
-    {
-        fail(&ctx, cause);
+    if target::is_current() {
+        finish(
+            &ctx,
+            try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)),
+            &WALK_SENDMSG,
+            Direction::Send,
+        );
     }
     0
 }
 
 #[inline(always)]
-fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counter> {
+fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
     if returned <= 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     // A send whose entry began no message and whose connection is not followed is of no interest.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
+    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(Next::Done) };
     let length = returned as u32;
     let buffers = if vector != 0 {
         Buffers::kernel_vector(vector, skip)
@@ -82,11 +87,13 @@ macro_rules! recvmsg {
     ($name:ident, $flags:expr, $result:expr) => {
         #[fexit(function = "tcp_recvmsg")]
         fn $name(ctx: FExitContext) -> i32 {
-            if target::is_current()
-                && let Err(cause) =
-                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
-            {
-                fail(&ctx, cause);
+            if target::is_current() {
+                finish(
+                    &ctx,
+                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result)),
+                    &WALK_RECVMSG,
+                    Direction::Receive,
+                );
             }
             0
         }
@@ -98,12 +105,12 @@ recvmsg!(tcp_recvmsg_5, 3, 5);
 recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
-fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {
+fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
     if flags & MSG_PEEK != 0 || returned < 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     if returned == 0 {
-        return end_of_file(sock);
+        return end_of_file(sock).map(|()| Next::Done);
     }
     let length = returned as u32;
     let buffers = if flags & MSG_TRUNC != 0 {
@@ -143,5 +150,6 @@ fn by_length(sock: u64, direction: Direction, returned: i32) -> Result<(), Count
         return Ok(());
     }
     let buffers = Buffers::NONE;
-    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers })
+    // Without its bytes there is nothing to walk.
+    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers }).map(drop)
 }

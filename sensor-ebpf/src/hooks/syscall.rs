@@ -11,13 +11,14 @@
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::tracepoint, programs::TracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
+    http2::Next,
     kernel,
-    maps::{IN_FLIGHT, InFlight},
+    maps::{IN_FLIGHT, InFlight, WALK_SYSCALL},
     observe::{Operation, known_or, observe},
     registers, socket, target,
 };
@@ -104,10 +105,11 @@ fn sys_exit(ctx: TracePointContext) -> u32 {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
     let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return 0 };
-    if let Err(cause) = argument(&ctx, 0).and_then(|returned| leave(in_flight, returned as i64)) {
-        fail(&ctx, cause);
-    }
+    let direction =
+        if in_flight.direction == Direction::Receive as u32 { Direction::Receive } else { Direction::Send };
+    let result = argument(&ctx, 0).and_then(|returned| leave(in_flight, returned as i64));
     let _ = IN_FLIGHT.remove(thread);
+    finish(&ctx, result, &WALK_SYSCALL, direction);
     0
 }
 
@@ -174,18 +176,18 @@ fn enter(sock: u64, direction: Direction, given: Given) -> Result<(), Counter> {
 }
 
 #[inline(always)]
-fn leave(in_flight: &InFlight, returned: i64) -> Result<(), Counter> {
+fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     let sock = in_flight.sock;
     let receive = in_flight.direction == Direction::Receive as u32;
     if returned == 0 && receive {
-        return end_of_file(sock);
+        return end_of_file(sock).map(|()| Next::Done);
     }
     if returned <= 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let length = if in_flight.messages == 0 { returned as u32 } else { total(in_flight.messages, returned)? };
     if length == 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let direction = if receive { Direction::Receive } else { Direction::Send };
     let time_ns = if receive { now() } else { in_flight.time_ns };

@@ -5,7 +5,7 @@ use aya::{
     programs::{FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
-use super::{CaptureError, Kernel, Route, load::MARK};
+use super::{CaptureError, Kernel, Route, load::MARK, walk};
 
 /// Programs that every route needs, and their tracepoints.
 const COMMON: [(&str, &str); 4] = [
@@ -57,9 +57,10 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
         Route::Fentry => fentry(ebpf, kernel),
         Route::Socket => socket(ebpf, kernel),
         Route::Syscall => syscall(ebpf),
-    };
+    }
+    .and_then(|()| walk::load(ebpf, route));
     if result.is_err() {
-        for program in programs(route) {
+        for program in programs(route).into_iter().chain(walk::programs(route).map(str::to_owned)) {
             // One that was not loaded cannot be unloaded, and need not be.
             let _ = match ebpf.program_mut(&program) {
                 Some(Program::FEntry(program)) => program.unload(),

@@ -10,6 +10,7 @@ mod load;
 mod probe;
 mod session;
 mod settings;
+mod walk;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
