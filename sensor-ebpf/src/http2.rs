@@ -18,7 +18,7 @@ use crate::{
     buffers::{Buffers, bounded},
     count::{count, fail},
     emit, kernel,
-    maps::{CONNECTIONS, FRAME_SCRATCH, FrameScratch, FRAMES},
+    maps::{CONNECTIONS, FRAME_SCRATCH, FRAMES, FrameScratch},
     observe::{Operation, known_or},
     task,
 };
@@ -188,7 +188,8 @@ pub(crate) fn walk(ctx: &impl EbpfContext, direction: Direction) -> bool {
         return false;
     }
     // SAFETY: references can be read; volatile so that the loop's last state does not multiply what follows.
-    let (out, left) = unsafe { (read_volatile(&raw const scratch.out), read_volatile(&raw const scratch.left)) };
+    let (out, left) =
+        unsafe { (read_volatile(&raw const scratch.out), read_volatile(&raw const scratch.left)) };
     if out > 0
         && let Err(cause) = tell(scratch, out)
     {

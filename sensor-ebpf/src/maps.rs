@@ -1,7 +1,6 @@
 //! The maps, each with its bound and what happens there.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
     macros::map,
     maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
@@ -26,7 +25,7 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entr
 /// Where the frames of followed HTTP/2 connections are, keyed as [`CONNECTIONS`]. Full: a new connection is not followed,
 /// and counted.
 #[map]
-pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(32_768, BPF_F_NO_PREALLOC);
+pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(8192, 0);
 
 /// The programs that walk frames, by direction, a map a kind of program that calls them.
 #[map]

@@ -21,6 +21,7 @@ pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["pyth
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const NGHTTP2: Needed = Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "h2load"] };
 pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
 pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
 pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };
@@ -44,8 +45,10 @@ pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let mut steps = Steps::new("servers", 2);
     steps.step("bringing the package lists up to date", apt::update)?;
     steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
-    if missing.contains(&NGINX.package) {
-        keep_from_starting_at_boot(NGINX.package);
+    for (package, service) in [(NGINX.package, "nginx"), (NGHTTP2.package, "nghttpx")] {
+        if missing.contains(&package) {
+            keep_from_starting_at_boot(service);
+        }
     }
     Ok(())
 }

@@ -232,6 +232,7 @@ impl Lab {
             servers::NGINX,
             servers::WRK,
             servers::CURL,
+            servers::NGHTTP2,
             servers::PYTHON,
             servers::NODE,
             servers::JDK,

@@ -14,7 +14,11 @@ use sensor_common::{
     record::END_OF_FILE,
 };
 
-use crate::{count::fail, emit, maps::{CONNECTIONS, FRAMES}};
+use crate::{
+    count::fail,
+    emit,
+    maps::{CONNECTIONS, FRAMES},
+};
 
 /// The daemon knows by this program's name that a sensor runs.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]

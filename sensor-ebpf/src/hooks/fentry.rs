@@ -53,12 +53,7 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
     if target::is_current() {
-        finish(
-            &ctx,
-            try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)),
-            &WALK_SENDMSG,
-            Direction::Send,
-        );
+        finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG, Direction::Send);
     }
     0
 }

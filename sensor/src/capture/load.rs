@@ -46,7 +46,6 @@ pub(super) fn load(settings: &Settings, offsets: Offsets, log_level: u8) -> Resu
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CONNECTIONS", settings.max_connections)
-        .map_max_entries("FRAMES", settings.max_connections)
         .load(OBJECT)
         .map_err(|error| CaptureError::kernel("load", "the eBPF object", error))
 }

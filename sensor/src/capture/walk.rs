@@ -11,7 +11,8 @@ use super::{CaptureError, Route};
 /// A walking program, the map where it is found, and its place: 0 for what is received, 1 for what is sent.
 type Walker = (&'static str, &'static str, u32);
 
-const SOCKET: [Walker; 2] = [("walk_socket_receive", "WALK_SOCKET", 0), ("walk_socket_send", "WALK_SOCKET", 1)];
+const SOCKET: [Walker; 2] =
+    [("walk_socket_receive", "WALK_SOCKET", 0), ("walk_socket_send", "WALK_SOCKET", 1)];
 const SYSCALL: [Walker; 2] =
     [("walk_syscall_receive", "WALK_SYSCALL", 0), ("walk_syscall_send", "WALK_SYSCALL", 1)];
 const FENTRY: [Walker; 2] = [("walk_recvmsg", "WALK_RECVMSG", 0), ("walk_sendmsg", "WALK_SENDMSG", 1)];
@@ -36,7 +37,9 @@ pub(super) fn load(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
         let error = |error| CaptureError::kernel("load", name, error);
         let program = load_one(ebpf, name, route).map_err(error)?;
         let failed = |error| CaptureError::kernel("fill", map, error);
-        let found = ebpf.map_mut(map).ok_or(CaptureError::Unsupported(format!("the eBPF object has no map {map}")))?;
+        let found = ebpf
+            .map_mut(map)
+            .ok_or(CaptureError::Unsupported(format!("the eBPF object has no map {map}")))?;
         ProgramArray::try_from(found).and_then(|mut map| map.set(place, &program, 0)).map_err(failed)?;
     }
     Ok(())

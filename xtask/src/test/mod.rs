@@ -85,6 +85,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NGINX,
             servers::WRK,
             servers::CURL,
+            servers::NGHTTP2,
             servers::PYTHON,
             servers::NODE,
             servers::JDK,
