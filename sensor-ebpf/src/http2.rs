@@ -41,8 +41,8 @@ const PREFACE_START: u64 = u64::from_le_bytes(*b"PRI * HT");
 pub(crate) enum Next {
     /// Nothing.
     Done,
-    /// Its frames are to be walked.
-    Walk,
+    /// The frames of what moved this way are to be walked.
+    Walk(Direction),
 }
 
 /// Whether an operation's first bytes, the first in the lowest byte of `word`, are the preface, or look like the HEADERS
@@ -149,7 +149,7 @@ pub(crate) fn start(
     scratch.segment_left = 0;
     scratch.index = 0;
     scratch.out = 0;
-    Ok(Next::Walk)
+    Ok(Next::Walk(operation.direction))
 }
 
 /// Bytes went by that nobody can read.

@@ -27,11 +27,10 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entr
 #[map]
 pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(8192, 0);
 
-/// The programs that walk frames, by direction, a map a kind of program that calls them.
+/// The programs that walk frames, by direction: for the socket and syscall routes, whose hooks are raw tracepoints.
 #[map]
-pub(crate) static WALK_SOCKET: ProgramArray = ProgramArray::with_max_entries(2, 0);
-#[map]
-pub(crate) static WALK_SYSCALL: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
+/// The same for the fentry route: a program at a function's return can only call another of that function.
 #[map]
 pub(crate) static WALK_SENDMSG: ProgramArray = ProgramArray::with_max_entries(2, 0);
 #[map]

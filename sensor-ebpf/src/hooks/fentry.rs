@@ -53,18 +53,19 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
     if target::is_current() {
-        finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG, Direction::Send);
+        finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG);
     }
     0
 }
 
 #[inline(always)]
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
+    // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
+    // stamp with it all the same.
+    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(Next::Done) };
     if returned <= 0 {
         return Ok(Next::Done);
     }
-    // A send whose entry began no message and whose connection is not followed is of no interest.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(Next::Done) };
     let length = returned as u32;
     let buffers = if vector != 0 {
         Buffers::kernel_vector(vector, skip)
@@ -83,12 +84,8 @@ macro_rules! recvmsg {
         #[fexit(function = "tcp_recvmsg")]
         fn $name(ctx: FExitContext) -> i32 {
             if target::is_current() {
-                finish(
-                    &ctx,
-                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result)),
-                    &WALK_RECVMSG,
-                    Direction::Receive,
-                );
+                let result = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result));
+                finish(&ctx, result, &WALK_RECVMSG);
             }
             0
         }

@@ -5,6 +5,7 @@ mod fentry;
 mod process;
 mod socket;
 mod syscall;
+mod trial;
 mod walk;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).

@@ -14,7 +14,7 @@ use crate::{
     buffers::Buffers,
     emit::now,
     http2::Next,
-    maps::WALK_SOCKET,
+    maps::WALK,
     observe::{Operation, known_or, observe},
     registers, target,
 };
@@ -32,7 +32,7 @@ fn sock_recv_length(ctx: RawTracePointContext) -> u32 {
 #[inline(always)]
 fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
     if target::is_current() {
-        finish(ctx, try_run(ctx, direction), &WALK_SOCKET, direction);
+        finish(ctx, try_run(ctx, direction), &WALK);
     }
     0
 }

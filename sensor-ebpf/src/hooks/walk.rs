@@ -3,29 +3,24 @@
 
 use aya_ebpf::{
     EbpfContext,
-    macros::{fexit, raw_tracepoint, tracepoint},
+    macros::{fexit, raw_tracepoint},
     maps::ProgramArray,
-    programs::{FExitContext, RawTracePointContext, TracePointContext},
+    programs::{FExitContext, RawTracePointContext},
 };
 use sensor_common::{cause::Counter, connection::Direction};
 
 use crate::{
     count::fail,
     http2::{self, Next},
-    maps::{WALK_RECVMSG, WALK_SENDMSG, WALK_SOCKET, WALK_SYSCALL},
+    maps::{WALK, WALK_RECVMSG, WALK_SENDMSG},
 };
 
 /// Ends a hook: what is left to do for the operation, if anything.
 #[inline(always)]
-pub(super) fn finish(
-    ctx: &impl EbpfContext,
-    result: Result<Next, Counter>,
-    programs: &ProgramArray,
-    direction: Direction,
-) {
+pub(super) fn finish(ctx: &impl EbpfContext, result: Result<Next, Counter>, programs: &ProgramArray) {
     match result {
         Ok(Next::Done) => {}
-        Ok(Next::Walk) => go(ctx, programs, direction),
+        Ok(Next::Walk(direction)) => go(ctx, programs, direction),
         Err(cause) => fail(ctx, cause),
     }
 }
@@ -52,22 +47,13 @@ macro_rules! walk {
 }
 
 walk!(
-    walk_socket_receive,
+    walk_receive,
     raw_tracepoint(tracepoint = "sock_recv_length"),
     RawTracePointContext,
     u32,
-    WALK_SOCKET,
+    WALK,
     Receive
 );
-walk!(
-    walk_socket_send,
-    raw_tracepoint(tracepoint = "sock_send_length"),
-    RawTracePointContext,
-    u32,
-    WALK_SOCKET,
-    Send
-);
-walk!(walk_syscall_receive, tracepoint, TracePointContext, u32, WALK_SYSCALL, Receive);
-walk!(walk_syscall_send, tracepoint, TracePointContext, u32, WALK_SYSCALL, Send);
+walk!(walk_send, raw_tracepoint(tracepoint = "sock_send_length"), RawTracePointContext, u32, WALK, Send);
 walk!(walk_recvmsg, fexit(function = "tcp_recvmsg"), FExitContext, i32, WALK_RECVMSG, Receive);
 walk!(walk_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, WALK_SENDMSG, Send);

@@ -3,7 +3,7 @@
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
-    programs::{FExit, ProgramError, ProgramFd, RawTracePoint, TracePoint},
+    programs::{FExit, ProgramError, ProgramFd, RawTracePoint},
 };
 
 use super::{CaptureError, Route};
@@ -11,10 +11,7 @@ use super::{CaptureError, Route};
 /// A walking program, the map where it is found, and its place: 0 for what is received, 1 for what is sent.
 type Walker = (&'static str, &'static str, u32);
 
-const SOCKET: [Walker; 2] =
-    [("walk_socket_receive", "WALK_SOCKET", 0), ("walk_socket_send", "WALK_SOCKET", 1)];
-const SYSCALL: [Walker; 2] =
-    [("walk_syscall_receive", "WALK_SYSCALL", 0), ("walk_syscall_send", "WALK_SYSCALL", 1)];
+const RAW: [Walker; 2] = [("walk_receive", "WALK", 0), ("walk_send", "WALK", 1)];
 const FENTRY: [Walker; 2] = [("walk_recvmsg", "WALK_RECVMSG", 0), ("walk_sendmsg", "WALK_SENDMSG", 1)];
 
 /// The walking programs of a route.
@@ -25,8 +22,7 @@ pub(super) fn programs(route: Route) -> impl Iterator<Item = &'static str> {
 const fn walkers(route: Route) -> [Walker; 2] {
     match route {
         Route::Fentry => FENTRY,
-        Route::Socket => SOCKET,
-        Route::Syscall => SYSCALL,
+        Route::Socket | Route::Syscall => RAW,
     }
 }
 
@@ -48,13 +44,8 @@ pub(super) fn load(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
 fn load_one(ebpf: &mut Ebpf, name: &str, route: Route) -> Result<ProgramFd, ProgramError> {
     let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
     match route {
-        Route::Socket => {
+        Route::Socket | Route::Syscall => {
             let program: &mut RawTracePoint = program.try_into()?;
-            program.load()?;
-            program.fd()?.try_clone()
-        }
-        Route::Syscall => {
-            let program: &mut TracePoint = program.try_into()?;
             program.load()?;
             program.fd()?.try_clone()
         }

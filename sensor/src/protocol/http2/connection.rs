@@ -150,7 +150,7 @@ impl Http2 {
             context.losses.add(Loss::TruncatedHead);
         }
         // Streams of even numbers are pushed.
-        if block.is_push || block.stream % 2 == 0 {
+        if block.is_push || block.stream.is_multiple_of(2) {
             return;
         }
         if self.role.is_none() && fields.is_request != fields.is_response {
