@@ -66,8 +66,11 @@ pub(crate) fn begins(word: u64, length: u32) -> bool {
         && flags & !0x29 == 0x4
         // Streams below 2^24.
         && stream_start & 0xff == 0;
-    let settings =
-        kind == SETTINGS && flags == 0 && stream_start == 0 && frame_length <= 96 && frame_length % 6 == 0;
+    let settings = kind == SETTINGS
+        && flags == 0
+        && stream_start == 0
+        && frame_length <= 96
+        && frame_length.is_multiple_of(6);
     headers || settings
 }
 
@@ -77,7 +80,6 @@ pub(crate) fn follow(sock: u64, connection: *mut Connection) -> Result<(), Count
     let slot = FRAME_SCRATCH.get_ptr(0).ok_or(Counter::KernelMemory)?;
     // SAFETY: the slot is live; this member is never written.
     let nothing: &Ways = unsafe { &(*slot).nothing };
-    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     if FRAMES.insert(sock, nothing, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
@@ -298,10 +300,7 @@ fn begin(scratch: &mut FrameScratch) -> Result<(), Counter> {
         return Err(Counter::FramesUnclear);
     }
     let told = captured(kind, flags, length);
-    let copy = match told {
-        Some(copy) => copy,
-        None => 0,
-    };
+    let copy = told.unwrap_or_default();
     scratch.way.copy = copy;
     scratch.way.skip = length - copy;
     if told.is_some() { tell_header(scratch) } else { Ok(()) }

@@ -29,7 +29,7 @@ pub(super) fn finish(ctx: &impl EbpfContext, result: Result<Next, Counter>, prog
 #[inline(always)]
 fn go(ctx: &impl EbpfContext, programs: &ProgramArray, direction: Direction) {
     // SAFETY: the programs take the same context.
-    let _ = unsafe { programs.tail_call(ctx, direction as u32) };
+    unsafe { programs.tail_call(ctx, direction as u32) };
     http2::give_up(direction);
 }
 
