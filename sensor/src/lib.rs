@@ -10,5 +10,6 @@ pub mod identity;
 pub mod metric;
 pub mod pipeline;
 pub mod protocol;
+pub mod rpc;
 pub mod semantic;
 pub mod trace;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::protocol::{End, Exchange, Role};
+use crate::rpc;
 
 /// `http.request.method` for a method that is not in the list of known ones.
 pub const OTHER_METHOD: &str = "_OTHER";
@@ -43,6 +44,8 @@ pub enum ErrorType {
     ResponseCut,
     /// The stream was given up with this error code.
     Reset(u32),
+    /// The call's gRPC status says so.
+    Grpc(u16),
 }
 
 impl ErrorType {
@@ -51,6 +54,9 @@ impl ErrorType {
     /// A 4xx is the client's failure and not the server's; a status that says so goes before a cut.
     #[must_use]
     pub fn of(exchange: &Exchange) -> Option<Self> {
+        if let Some(status) = exchange.grpc.and_then(|grpc| grpc.status) {
+            return rpc::is_failure(exchange.role, status).then_some(Self::Grpc(status));
+        }
         let first_failure = match exchange.role {
             Role::Server => 500,
             Role::Client => 400,
@@ -72,6 +78,7 @@ impl fmt::Display for ErrorType {
             Self::NoResponse => f.write_str("no_response"),
             Self::ResponseCut => f.write_str("response_cut"),
             Self::Reset(code) => f.write_str(reset_name(*code)),
+            Self::Grpc(status) => f.write_str(rpc::status_name(*status)),
         }
     }
 }

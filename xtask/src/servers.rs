@@ -22,6 +22,9 @@ pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] 
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
 pub(crate) const NGHTTP2: Needed = Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "h2load"] };
+/// A module has no program: it is known by its file.
+pub(crate) const GRPCIO: Needed =
+    Needed { package: "python3-grpcio", programs: &["/usr/lib/python3/dist-packages/grpc/__init__.py"] };
 pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
 pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
 pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };

@@ -86,6 +86,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::WRK,
             servers::CURL,
             servers::NGHTTP2,
+            servers::GRPCIO,
             servers::PYTHON,
             servers::NODE,
             servers::JDK,
