@@ -126,8 +126,9 @@ impl Tracker {
             entry.http.give_up(Loss::PairTimeout, &mut context);
             self.settle(slot, out);
         }
+        let Self { http2, counts, signals, .. } = self;
+        http2.drop_late(now_ns, &mut http2::Context { out, losses: counts, signals });
         if let Some(before_ns) = now_ns.checked_sub(timeout) {
-            let Self { http2, counts, signals, .. } = self;
             http2.expire(before_ns, Loss::PairTimeout, &mut http2::Context { out, losses: counts, signals });
         }
     }

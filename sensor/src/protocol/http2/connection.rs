@@ -21,6 +21,8 @@ use crate::protocol::{
 const STREAMS: usize = 2048;
 /// `REFUSED_STREAM` of RFC 9113 section 7: nothing was done for the request.
 const REFUSED_STREAM: u32 = 7;
+/// How much later than its response a request can be told: far longer than a thread waits for a processor.
+const HOLD_NS: u64 = 1_000_000_000;
 
 /// Where results go.
 pub(in crate::protocol) struct Context<'a> {
@@ -89,7 +91,9 @@ impl Http2 {
     pub(in crate::protocol) fn on_close(&mut self, time_ns: u64, context: &mut Context<'_>) {
         for number in self.numbers() {
             let Some(stream) = self.streams.get(&number) else { continue };
-            if stream.is_doubtful() {
+            if stream.is_early() {
+                self.drop_early(number, context);
+            } else if stream.is_doubtful() {
                 self.lose(number, Loss::Desynchronized, context);
             } else if stream.is_answered() {
                 let last_ns = stream.last_ns();
@@ -103,8 +107,31 @@ impl Http2 {
     /// Gives up streams on which nothing moved since `before_ns`.
     pub(in crate::protocol) fn expire(&mut self, before_ns: u64, cause: Loss, context: &mut Context<'_>) {
         for number in self.numbers() {
-            if self.streams.get(&number).is_some_and(|stream| stream.last_ns() <= before_ns) {
+            let Some(stream) = self.streams.get(&number) else { continue };
+            if stream.is_early() && stream.last_ns() <= before_ns.saturating_add(HOLD_NS) {
+                self.drop_early(number, context);
+            } else if stream.last_ns() <= before_ns {
                 self.lose(number, cause, context);
+            }
+        }
+    }
+
+    /// The request of a response is not known, and will not be.
+    fn drop_early(&mut self, number: u32, context: &mut Context<'_>) {
+        self.streams.remove(&number);
+        context.losses.add(Loss::UnmatchedResponse);
+    }
+
+    /// Lets go of responses whose request has not come in time.
+    pub(in crate::protocol) fn drop_late(&mut self, now_ns: u64, context: &mut Context<'_>) {
+        let before_ns = now_ns.saturating_sub(HOLD_NS);
+        for number in self.numbers() {
+            if self
+                .streams
+                .get(&number)
+                .is_some_and(|stream| stream.is_early() && stream.last_ns() <= before_ns)
+            {
+                self.drop_early(number, context);
             }
         }
     }
@@ -171,7 +198,9 @@ impl Http2 {
         record: &FrameRecord<'_>,
         context: &mut Context<'_>,
     ) {
-        if let Some(stream) = self.streams.get_mut(&block.stream) {
+        let known = self.streams.get_mut(&block.stream);
+        let is_early = known.as_ref().is_some_and(|stream| stream.is_early());
+        if let Some(stream) = known.filter(|stream| !stream.is_early()) {
             // Trailers.
             stream.moved(Which::Request, record.time_ns);
             return;
@@ -189,7 +218,18 @@ impl Http2 {
         }
         let stream = Stream::new(fields, record.task, record.endpoints, block.began_ns);
         self.signal_start(block.stream, &stream, context);
-        self.streams.insert(block.stream, stream);
+        if !is_early {
+            self.streams.insert(block.stream, stream);
+            return;
+        }
+        let Some(early) = self.streams.get_mut(&block.stream) else { return };
+        let answered = early.task().tid;
+        early.take_request(stream);
+        let ended = early.ended();
+        context.signals.push(Signal::Answered { key: self.key(block.stream), tid: answered });
+        if let Some((end, ended_ns)) = ended {
+            self.complete(block.stream, end, ended_ns, context);
+        }
     }
 
     fn on_response(
@@ -199,18 +239,24 @@ impl Http2 {
         record: &FrameRecord<'_>,
         context: &mut Context<'_>,
     ) {
-        let Some(stream) = self.streams.get_mut(&block.stream) else {
-            if fields.is_response {
-                context.losses.add(Loss::UnmatchedResponse);
+        let has_room = self.streams.len() < STREAMS;
+        if !self.streams.contains_key(&block.stream) {
+            if !fields.is_response {
+                return;
             }
-            return;
-        };
+            if self.role == Some(Role::Server) || !has_room {
+                context.losses.add(Loss::UnmatchedResponse);
+                return;
+            }
+            self.streams.insert(block.stream, Stream::early(record.task, record.endpoints));
+        }
+        let Some(stream) = self.streams.get_mut(&block.stream) else { return };
         if matches!(fields.status, Some(100..=199)) {
             return;
         }
         let is_answer = !stream.is_answered();
         stream.response_fields(fields, block.began_ns, record.time_ns);
-        if is_answer {
+        if is_answer && !stream.is_early() {
             context.signals.push(Signal::Answered { key: self.key(block.stream), tid: record.task.tid });
         }
         if block.ends_stream {
@@ -262,11 +308,14 @@ impl Http2 {
     }
 
     fn complete(&mut self, number: u32, end: End, ended_ns: u64, context: &mut Context<'_>) {
+        if let Some(early) = self.streams.get_mut(&number).filter(|stream| stream.is_early()) {
+            early.end_early(end, ended_ns);
+            return;
+        }
         let (Some(stream), Some(role)) = (self.streams.remove(&number), self.role) else { return };
-        let ended_ns = ended_ns.max(stream.first_ns());
         let exchange = stream.into_exchange(self.connection, number, role, end, ended_ns);
         let key = self.key(number);
-        context.signals.push(Signal::Ended { key, time_ns: ended_ns, is_told: true });
+        context.signals.push(Signal::Ended { key, time_ns: exchange.end_ns, is_told: true });
         context.out.push(exchange);
     }
 

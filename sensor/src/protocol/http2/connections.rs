@@ -41,6 +41,11 @@ impl Connections {
         }
     }
 
+    /// Lets go of responses whose request has not come in time.
+    pub(in crate::protocol) fn drop_late(&mut self, now_ns: u64, context: &mut Context<'_>) {
+        self.0.iter_mut().for_each(|(_, connection)| connection.drop_late(now_ns, context));
+    }
+
     /// Gives up streams on which nothing moved since `before_ns`.
     pub(in crate::protocol) fn expire(&mut self, before_ns: u64, cause: Loss, context: &mut Context<'_>) {
         self.0.iter_mut().for_each(|(_, connection)| connection.expire(before_ns, cause, context));

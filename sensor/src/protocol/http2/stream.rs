@@ -16,6 +16,11 @@ pub(super) struct Stream {
     is_grpc: bool,
     /// Frames of it may have been missed.
     is_doubtful: bool,
+    /// The response is told before its request: by then another thread may have received it, because a send may be told
+    /// only when it returns.
+    is_early: bool,
+    /// How and when it ended, if it did before its request was told.
+    ended: Option<(End, u64)>,
 }
 
 /// One direction.
@@ -51,7 +56,43 @@ impl Stream {
             grpc_status: None,
             is_grpc,
             is_doubtful: false,
+            is_early: false,
+            ended: None,
         }
+    }
+
+    /// A stream whose response is told first.
+    pub(super) fn early(task: Task, endpoints: Endpoints) -> Self {
+        Self {
+            is_early: true,
+            messages: [Half::default(); 2],
+            ..Self::new(Fields::default(), task, endpoints, 0)
+        }
+    }
+
+    /// The request of a stream whose response was told first.
+    pub(super) fn take_request(&mut self, mut request: Self) {
+        request.messages[Which::Response as usize] = self.messages[Which::Response as usize];
+        request.status = self.status;
+        request.grpc_status = self.grpc_status;
+        request.is_grpc |= self.is_grpc;
+        request.is_doubtful = self.is_doubtful;
+        request.ended = self.ended;
+        *self = request;
+    }
+
+    /// Whether its request has not been told yet.
+    pub(super) fn is_early(&self) -> bool {
+        self.is_early
+    }
+
+    /// It ended before its request was told.
+    pub(super) fn end_early(&mut self, end: End, ended_ns: u64) {
+        self.ended.get_or_insert((end, ended_ns));
+    }
+
+    pub(super) fn ended(&self) -> Option<(End, u64)> {
+        self.ended
     }
 
     pub(super) fn kept(&self) -> &[(&'static str, String)] {
@@ -170,7 +211,7 @@ impl Stream {
             request: told,
             response: is_answered.then(|| message(&response)),
             end,
-            end_ns: ended_ns,
+            end_ns: ended_ns.max(told.first_ns),
             grpc,
         }
     }

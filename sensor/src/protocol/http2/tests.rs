@@ -256,6 +256,35 @@ fn who_joins_in_the_middle_knows_less_and_nothing_wrong() {
     assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1), (Loss::UnknownName, 1)]);
 }
 
+/// A client whose send is told when it returns, and by then another thread has received the response.
+#[test]
+fn a_response_may_be_told_before_its_request() {
+    let mut bench = Bench::new();
+    bench.send(1, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &GET));
+    bench.receive(2, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &OK));
+    assert_eq!(bench.only().role, Role::Client);
+    bench.receive(20, &frame(HEADERS, END_HEADERS, 3, &OK));
+    bench.receive(21, &[frame(DATA, END_STREAM, 3, &[0; 9]), ended(3)].concat());
+    bench.receive(21, &frame(HEADERS, END_HEADERS, 5, &OK));
+    assert!(bench.out.is_empty());
+    bench.send(22, &frame(HEADERS, END_HEADERS | END_STREAM, 3, &GET));
+    let exchange = bench.only();
+    assert_eq!((exchange.status, exchange.end, exchange.end_ns), (Some(200), End::Complete, 21 * MS));
+    assert_eq!((exchange.request.first_ns, exchange.response.unwrap().body_bytes), (20 * MS, Some(9)));
+    bench.send(22, &frame(HEADERS, END_HEADERS | END_STREAM, 5, &GET));
+    bench.receive(23, &frame(DATA, END_STREAM, 5, &[]));
+    assert_eq!(bench.only().end_ns, 23 * MS);
+    assert_eq!(bench.losses(), []);
+    // One whose request does not come.
+    bench.receive(30, &frame(HEADERS, END_HEADERS | END_STREAM, 7, &OK));
+    bench.tracker.expire(40 * MS, &mut bench.out);
+    assert_eq!(bench.losses(), []);
+    bench.tracker.expire(1030 * MS, &mut bench.out);
+    assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1)]);
+    bench.close(2000);
+    assert!(bench.out.is_empty());
+}
+
 #[test]
 fn a_gap_forgets_the_table_and_casts_doubt() {
     let mut bench = Bench::new();
