@@ -390,10 +390,13 @@ fn tell(scratch: &mut FrameScratch, out: u32) -> Result<(), Counter> {
     scratch.way.sequence += 1;
     scratch.flags &= !RESYNC;
     scratch.out = 0;
-    record.task = task::read_current()?;
-    let Some(connection) = CONNECTIONS.get_ptr(record.key) else { return Ok(()) };
-    // SAFETY: the map returned a live entry; both are whole tuples.
-    unsafe { emit::copy_tuple(&(*connection).tuple, &mut record.tuple) };
+    let Some(connection) = CONNECTIONS.get_ptr_mut(record.key) else { return Ok(()) };
+    // SAFETY: the map returned a live entry.
+    let connection = unsafe { &mut *connection };
+    task::update_current(&mut connection.task)?;
+    record.task = connection.task;
+    // SAFETY: both are whole tuples.
+    unsafe { emit::copy_tuple(&connection.tuple, &mut record.tuple) };
     let size = size_of::<record::Frames>() as u32 + bounded(out);
     // SAFETY: the payload follows the record in the slot.
     if unsafe { emit::output(core::ptr::from_ref(&scratch.record).cast(), size) } {
