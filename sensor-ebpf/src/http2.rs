@@ -36,6 +36,13 @@ const KIND_MAX: u8 = 0x20;
 /// How the client's connection preface begins.
 const PREFACE_START: u64 = u64::from_le_bytes(*b"PRI * HT");
 
+/// Length, type and flags of frames, as they stand in the lowest bytes of a word.
+const SETTINGS_ACK: u64 = u64::from_le_bytes([0, 0, 0, 4, 1, 0, 0, 0]);
+const PING: u64 = u64::from_le_bytes([0, 0, 8, 6, 0, 0, 0, 0]);
+const PING_ACK: u64 = u64::from_le_bytes([0, 0, 8, 6, 1, 0, 0, 0]);
+const WINDOW_UPDATE: u64 = u64::from_le_bytes([0, 0, 4, 8, 0, 0, 0, 0]);
+const RESET: u64 = u64::from_le_bytes([0, 0, 4, 3, 0, 0, 0, 0]);
+
 /// What is to be done next for an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -72,6 +79,22 @@ pub(crate) fn begins(word: u64, length: u32) -> bool {
         && frame_length <= 96
         && frame_length.is_multiple_of(6);
     headers || settings
+}
+
+/// Whether the first bytes of an operation on a connection that is known to be HTTP/2 look like another frame that often
+/// comes first: an acknowledgement of SETTINGS, PING, WINDOW_UPDATE or RST_STREAM. Other protocols know such bytes, too.
+#[inline(always)]
+fn goes_on(word: u64, length: u32) -> bool {
+    // Length, type and flags.
+    let start = word & 0xff_ffff_ffff;
+    let is_of_connection = word >> 40 == 0;
+    let is_of_low_stream = (word >> 40) & 0xff == 0;
+    length == 8
+        && match start {
+            SETTINGS_ACK | PING | PING_ACK => is_of_connection,
+            WINDOW_UPDATE | RESET => is_of_low_stream,
+            _ => false,
+        }
 }
 
 /// Makes the entry of a connection that begins like HTTP/2.
@@ -113,7 +136,7 @@ pub(crate) fn start(
     }
     if way.is_synced == 0 {
         let (word, length) = known_or(buffers.peek(operation.length), (0, 0));
-        if !begins(word, length) {
+        if !begins(word, length) && !goes_on(word, length) {
             return Ok(Next::Done);
         }
         way.is_synced = 1;

@@ -115,15 +115,19 @@ fn a_connection_joined_in_the_middle() {
     let sensor = Sensor::start();
     client.signal(Signal::SIGUSR1);
     let _ = client.succeed(60);
+    let mut told = 0;
     for role in [Role::Server, Role::Client] {
         let all = || {
             let metrics = sensor.metrics();
             let (rpcs, others) = (rpcs(&metrics, role, shop.port), counted(&metrics, role, shop.port));
             (total(&rpcs) + total(&others), rpcs, others)
         };
-        wait_for(patience(SETTLE), || (all().0 >= CALLS).then_some(()));
+        // The first call may be lost: where frames begin is found only when an operation begins with one.
+        wait_for(patience(SETTLE), || (all().0 >= CALLS - 1).then_some(()));
+        sensor.barrier();
         let (count, rpcs, others) = all();
-        assert_eq!(count, CALLS, "{rpcs:?} {others:?} lost {:?}", sensor.lost());
+        assert!((CALLS - 1..=CALLS).contains(&count), "{rpcs:?} {others:?} lost {:?}", sensor.lost());
+        told += count;
         // Where nothing that is known says gRPC it is told as HTTP/2, whose status is known.
         let routes: BTreeSet<&str> = others.keys().map(String::as_str).collect();
         assert!(routes.iter().all(|call| call.starts_with("POST * ")), "{routes:?}");
@@ -133,4 +137,7 @@ fn a_connection_joined_in_the_middle() {
             assert!(method == "*" || method == "_OTHER" || METHODS.contains(&name), "{call}");
         }
     }
+    let lost = sensor.lost();
+    let of = |cause| lost.get(cause).copied().unwrap_or_default();
+    assert_eq!(told + of("desynchronized") + of("unmatched_response"), 2 * CALLS, "{lost:?}");
 }
