@@ -87,8 +87,11 @@ impl Tracker {
         match event {
             Event::Head(head) => self.on_head(&head, out),
             Event::Frames(record) => {
-                let Self { http2, counts, signals, .. } = self;
-                http2.on_frames(&record, &mut http2::Context { out, losses: counts, signals });
+                let Self { config, http2, counts, signals, .. } = self;
+                http2.on_frames(
+                    &record,
+                    &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+                );
             }
             Event::Close(close) => self.on_close(&close, out),
             Event::Progress(progress) => self.on_progress(&progress, out),
@@ -129,10 +132,17 @@ impl Tracker {
             entry.http.give_up(Loss::PairTimeout, &mut context);
             self.settle(slot, out);
         }
-        let Self { http2, counts, signals, .. } = self;
-        http2.drop_late(now_ns, &mut http2::Context { out, losses: counts, signals });
+        let Self { config, http2, counts, signals, .. } = self;
+        http2.drop_late(
+            now_ns,
+            &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+        );
         if let Some(before_ns) = now_ns.checked_sub(timeout) {
-            http2.expire(before_ns, Loss::PairTimeout, &mut http2::Context { out, losses: counts, signals });
+            http2.expire(
+                before_ns,
+                Loss::PairTimeout,
+                &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+            );
         }
     }
 
@@ -143,8 +153,12 @@ impl Tracker {
             let Some(mut entry) = self.table.remove(slot) else { break };
             entry.http.shut_down(&mut context(&self.config, out, &mut self.counts, &mut self.signals));
         }
-        let Self { http2, counts, signals, .. } = self;
-        http2.expire(u64::MAX, Loss::Shutdown, &mut http2::Context { out, losses: counts, signals });
+        let Self { config, http2, counts, signals, .. } = self;
+        http2.expire(
+            u64::MAX,
+            Loss::Shutdown,
+            &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+        );
         *http2 = http2::Connections::new();
         self.table = Table::new();
         self.questions.clear();
@@ -189,11 +203,11 @@ impl Tracker {
 
     fn on_close(&mut self, close: &Close, out: &mut Vec<Exchange>) {
         if !close.end_of_file {
-            let Self { http2, counts, signals, .. } = self;
+            let Self { config, http2, counts, signals, .. } = self;
             http2.on_close(
                 close.connection.id,
                 close.time_ns,
-                &mut http2::Context { out, losses: counts, signals },
+                &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
             );
         }
         let Some(slot) = self.table.find(close.connection.id) else { return };

@@ -29,6 +29,16 @@ pub(in crate::protocol) struct Context<'a> {
     pub(in crate::protocol) out: &'a mut Vec<Exchange>,
     pub(in crate::protocol) losses: &'a mut LossCounts,
     pub(in crate::protocol) signals: &'a mut Vec<Signal>,
+    /// Whether what happens to open requests is told.
+    pub(in crate::protocol) has_signals: bool,
+}
+
+impl Context<'_> {
+    fn signal(&mut self, signal: impl FnOnce() -> Signal) {
+        if self.has_signals {
+            self.signals.push(signal());
+        }
+    }
 }
 
 /// An HTTP/2 connection.
@@ -226,7 +236,7 @@ impl Http2 {
         let answered = early.task().tid;
         early.take_request(stream);
         let ended = early.ended();
-        context.signals.push(Signal::Answered { key: self.key(block.stream), tid: answered });
+        context.signal(|| Signal::Answered { key: self.key(block.stream), tid: answered });
         if let Some((end, ended_ns)) = ended {
             self.complete(block.stream, end, ended_ns, context);
         }
@@ -257,7 +267,7 @@ impl Http2 {
         let is_answer = !stream.is_answered();
         stream.response_fields(fields, block.began_ns, record.time_ns);
         if is_answer && !stream.is_early() {
-            context.signals.push(Signal::Answered { key: self.key(block.stream), tid: record.task.tid });
+            context.signal(|| Signal::Answered { key: self.key(block.stream), tid: record.task.tid });
         }
         if block.ends_stream {
             self.complete(block.stream, End::Complete, record.time_ns, context);
@@ -315,7 +325,7 @@ impl Http2 {
         let (Some(stream), Some(role)) = (self.streams.remove(&number), self.role) else { return };
         let exchange = stream.into_exchange(self.connection, number, role, end, ended_ns);
         let key = self.key(number);
-        context.signals.push(Signal::Ended { key, time_ns: exchange.end_ns, is_told: true });
+        context.signal(|| Signal::Ended { key, time_ns: exchange.end_ns, is_told: true });
         context.out.push(exchange);
     }
 
@@ -323,7 +333,7 @@ impl Http2 {
         let Some(stream) = self.streams.remove(&number) else { return };
         context.losses.add(cause);
         let key = self.key(number);
-        context.signals.push(Signal::Ended { key, time_ns: stream.last_ns(), is_told: false });
+        context.signal(|| Signal::Ended { key, time_ns: stream.last_ns(), is_told: false });
     }
 
     /// Frames of a direction may have been missed.
@@ -345,14 +355,16 @@ impl Http2 {
     fn signal_start(&self, number: u32, stream: &Stream, context: &mut Context<'_>) {
         let Some(role) = self.role else { return };
         let headers = stream.kept().iter().filter(|(name, _)| Started::tells_of_trace(name));
-        context.signals.push(Signal::Started(Box::new(Started {
-            key: self.key(number),
-            role,
-            task: stream.task(),
-            endpoints: stream.endpoints(),
-            time_ns: stream.first_ns(),
-            headers: headers.cloned().collect(),
-        })));
+        context.signal(|| {
+            Signal::Started(Box::new(Started {
+                key: self.key(number),
+                role,
+                task: stream.task(),
+                endpoints: stream.endpoints(),
+                time_ns: stream.first_ns(),
+                headers: headers.cloned().collect(),
+            }))
+        });
     }
 }
 
