@@ -17,6 +17,7 @@ pub mod http2;
 pub mod link;
 pub mod metrics;
 pub mod process;
+pub mod receiver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Ship;
 use crate::capture;
 
 /// All settings.
@@ -27,6 +28,8 @@ pub struct Config {
     pub http: Http,
     /// How metrics are kept.
     pub metric: Metric,
+    /// What leaves the node, and where to.
+    pub ship: Ship,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             target: Target::default(),
             http: Http::default(),
             metric: Metric::default(),
+            ship: Ship::default(),
         }
     }
 }

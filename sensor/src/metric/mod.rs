@@ -20,6 +20,7 @@ pub mod own;
 pub mod process;
 pub mod registry;
 pub mod rpc;
+mod status;
 pub mod text;
 
 #[cfg(test)]
