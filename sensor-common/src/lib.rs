@@ -6,5 +6,6 @@
 
 pub mod cause;
 pub mod connection;
+pub mod http2;
 pub mod offsets;
 pub mod record;

@@ -2,13 +2,14 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, LAST_RESPONSE, LAST_SENT},
+    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT},
 };
 
 use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
     emit, globals,
+    http2::{self, Next},
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
     socket, target,
@@ -33,24 +34,31 @@ pub(crate) struct Operation {
 
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
-pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
+pub(crate) fn observe(operation: &Operation) -> Result<Next, Counter> {
     observe_on(operation, CONNECTIONS.get_ptr_mut(operation.sock))
 }
 
 /// The same where the connection's entry was looked up already, or is not there.
 #[inline(always)]
-pub(crate) fn observe_on(operation: &Operation, connection: Option<*mut Connection>) -> Result<(), Counter> {
+pub(crate) fn observe_on(
+    operation: &Operation,
+    connection: Option<*mut Connection>,
+) -> Result<Next, Counter> {
     let scratch = scratch(operation)?;
     let connection = match connection {
         Some(connection) => connection,
         None => match follow(operation.sock, scratch, operation.length)? {
             Some(connection) => connection,
-            None => return Ok(()),
+            None => return Ok(Next::Done),
         },
     };
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
-    known(operation, unsafe { &mut *connection }, scratch)
+    let connection = unsafe { &mut *connection };
+    if connection.flags & HTTP2 != 0 {
+        return http2::start(operation, connection, &scratch.buffers);
+    }
+    known(operation, connection, scratch).map(|()| Next::Done)
 }
 
 /// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
@@ -132,7 +140,8 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
         return Ok(None);
     }
     let (word, length) = buffers.peek(length)?;
-    if beginning(word, length) == Beginning::Other {
+    let is_http2 = http2::begins(word, length);
+    if !is_http2 && beginning(word, length) == Beginning::Other {
         return Ok(None);
     }
     scratch.connection.id = next_connection_id();
@@ -141,7 +150,11 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
     if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
-    Ok(CONNECTIONS.get_ptr_mut(sock))
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(None) };
+    if is_http2 {
+        http2::follow(sock, connection)?;
+    }
+    Ok(Some(connection))
 }
 
 #[inline(always)]

@@ -11,6 +11,7 @@ mod missed;
 mod probe;
 mod session;
 mod settings;
+mod walk;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
