@@ -12,6 +12,7 @@ use crate::{
     count::count,
     globals,
     maps::{EVENTS, HeadScratch},
+    mask::mask_head,
     message::Beginning,
     observe::Operation,
     task,
@@ -44,6 +45,7 @@ pub(crate) fn head(
     // SAFETY: the payload has room for three times the capacity.
     let captured =
         bounded(unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
+    mask_head(operation.direction as u32, captured, 0);
     let mut flags = 0;
     if operation.direction as u32 == record::SEND as u32 {
         flags |= SEND;

@@ -18,6 +18,7 @@ mod globals;
 mod hooks;
 mod kernel;
 mod maps;
+mod mask;
 mod message;
 mod observe;
 mod registers;

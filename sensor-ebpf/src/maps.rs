@@ -7,6 +7,7 @@ use aya_ebpf::{
 use sensor_common::{
     cause::Counter,
     connection::Connection,
+    mask::State,
     record::{ARGUMENTS_CAPACITY, HEAD_CAPACITY, Head, Process},
 };
 
@@ -73,6 +74,8 @@ pub(crate) struct HeadScratch {
     pub(crate) buffers: Buffers,
     /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
     pub(crate) connection: Connection,
+    /// The masking's memory.
+    pub(crate) mask: State,
     pub(crate) head: Head,
     pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }
