@@ -1,21 +1,20 @@
 //! Card numbers are masked where a record is put together, before it is written to the ring buffer.
 //!
-//! The work is that of [`sensor_common::mask`], in four functions for each map whose slots hold text. They are global
-//! functions: the verifier looks at each once, for any arguments, so that neither the loop over the text nor the many
-//! places that call them multiply what it has to go through. That works since 5.6 and needs no `bpf_loop`. Such a
-//! function takes numbers only on 5.10, so each finds the slot itself.
+//! The work is that of [`sensor_common::mask`], in a few functions for each map whose slots hold text. They are global
+//! functions: the verifier looks at each once, for any arguments, so that neither the loop over the text nor the
+//! programs that call them multiply what it has to go through. That works since 5.6 and needs no `bpf_loop`. On 5.10
+//! such a function takes numbers only, so each finds the slot itself. The stacks of all functions that are called from
+//! each other may take 512 bytes together before 6.8: the deep ones are called from shallow ones only.
 
 use sensor_common::{
-    mask::{NO_DIGITS, Text, no_digits},
+    mask::{BLOCK, NO_DIGITS, Text, no_digits},
     record::HEAD_CAPACITY,
 };
 
 use crate::maps::SCRATCH;
 
-/// Bytes that are looked at together: without a digit in them, that is all.
-pub(crate) const BLOCK: u32 = 64;
-/// Bytes that are read together.
-pub(crate) const WORD: u32 = 8;
+/// Steps that are made by one function, so that the verifier goes through a loop of loops.
+pub(crate) const STEPS: u32 = 36;
 
 /// Text in a map's slot.
 pub(crate) struct Slot {
@@ -25,7 +24,8 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// # Safety
-    /// `text` has room for `mask` bytes and [`BLOCK`] more; `mask` is one less than a power of two.
+    /// `text` is aligned to eight bytes and has room for `mask` bytes and [`BLOCK`] more; `mask` is one less than a
+    /// power of two.
     #[inline(always)]
     pub(crate) unsafe fn new(text: *mut u8, mask: u32) -> Self {
         Self { text, mask }
@@ -38,19 +38,32 @@ impl Slot {
         // SAFETY: the caller of `new` vouches for offsets up to the mask.
         unsafe { self.text.add(offset as usize) }
     }
+}
 
-    /// Whether one of the eight bytes from `at`, a multiple of eight, is a digit.
+impl Text for Slot {
     #[inline(always)]
-    pub(crate) fn has_digit(&self, at: u32) -> bool {
+    fn byte(&self, at: u32) -> u8 {
+        // VERIFIER: all kernels: volatile, so that a byte that is read twice is not one that a comparison has changed.
+        // SAFETY: as above.
+        unsafe { self.at(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn hide(&mut self, at: u32) {
+        // SAFETY: as above.
+        unsafe { self.at(at).write(sensor_common::mask::MASK) }
+    }
+
+    #[inline(always)]
+    fn has_digit(&self, at: u32) -> bool {
         // SAFETY: as above, and seven bytes more are within the room.
-        let word = unsafe { self.at(at).cast::<u64>().read() };
+        let word = unsafe { self.at(at & !7).cast::<u64>().read() };
         no_digits(word) != NO_DIGITS
     }
 
-    /// Whether one of the bytes of the block from `at` is a digit.
     #[inline(always)]
-    pub(crate) fn has_digits(&self, at: u32) -> bool {
-        let words = self.at(at).cast::<u64>();
+    fn has_digits(&self, at: u32) -> bool {
+        let words = self.at(at & !7).cast::<u64>();
         let mut none = NO_DIGITS;
         for word in 0..BLOCK as usize / size_of::<u64>() {
             // SAFETY: as above, and a block more is within the room.
@@ -60,105 +73,112 @@ impl Slot {
     }
 }
 
-impl Text for Slot {
-    #[inline(always)]
-    fn byte(&self, at: u32) -> u8 {
-        // SAFETY: as above.
-        unsafe { self.at(at).read() }
-    }
-
-    #[inline(always)]
-    fn hide(&mut self, at: u32) {
-        // SAFETY: as above.
-        unsafe { self.at(at).write(sensor_common::mask::MASK) }
-    }
-}
-
 /// Defines `$in_place(slot, length, more)` for the slots of the per-CPU array `$map`: the member `$text` holds the text,
 /// with room for `$capacity` bytes and [`BLOCK`] more, and `$state` is a [`sensor_common::mask::State`].
 ///
 /// `$in_place` masks the first `length` bytes and returns how many of them are done: all, unless `more` is not 0, which
 /// says that the write goes on. What is done can be written to the ring buffer. The next call is given the text from
-/// there on, in the same slot with the same state. A new text starts with [`State::forget`]; `State::masked` counts on.
+/// there on, at the start of the same slot with the same state. A new text starts with `State::forget`; `State::masked`
+/// counts on.
 macro_rules! masker {
-    ($map:ident, $text:ident, $capacity:expr, $state:ident; $in_place:ident, $word:ident, $judge:ident, $cover:ident) => {
+    (
+        $map:ident, $text:ident, $capacity:expr, $state:ident;
+        $in_place:ident, $steps:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $cover:ident, $cut:ident
+    ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $in_place(slot: u32, length: u32, more: u32) -> u32 {
+            // Words, and groups that have to be judged: of five bytes at least.
+            const STEPS: u32 = $capacity / 8 + $capacity / 5 + 2;
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: the slot is this processor's, and only the functions of this masker use the members meanwhile.
-            let (mut text, state) = unsafe {
-                ($crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1), &raw mut (*found).$state)
-            };
-            for block in 0..$capacity / $crate::mask::BLOCK {
-                let at = block * $crate::mask::BLOCK;
-                if at >= length {
+            let state = unsafe { &raw mut (*found).$state };
+            for _ in 0..sensor_common::mask::rolled(STEPS / $crate::mask::STEPS + 1) {
+                // SAFETY: as above.
+                if unsafe { (*state).at() } >= length {
                     break;
                 }
+                $steps(slot, length);
+            }
+            if more == 0 {
                 // SAFETY: as above.
-                if !text.has_digits(at) && unsafe { (*state).is_idle() } {
-                    continue;
-                }
-                for word in 0..$crate::mask::BLOCK / $crate::mask::WORD {
-                    let at = at + $crate::mask::WORD * word;
-                    // SAFETY: as above.
-                    if text.has_digit(at) || !unsafe { (*state).is_idle() } {
-                        $word(slot, at, length);
-                    }
-                }
+                $ended(slot, unsafe { (*state).ends_at_last() });
             }
-            // SAFETY: as above.
-            let state = unsafe { &mut *state };
-            if more == 0 && state.digits() >= sensor_common::mask::chain::SHORTEST {
-                $judge(slot, state.ends_at_last());
-            }
-            sensor_common::mask::cut(&mut text, state, length, more != 0)
+            $cut(slot, length, more)
         }
 
-        /// Reads eight bytes.
+        /// Reads on, and judges.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $word(slot: u32, at: u32, length: u32) -> u32 {
+        extern "C" fn $steps(slot: u32, length: u32) -> u32 {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
-            let (text, state) = unsafe {
-                ($crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1), &raw mut (*found).$state)
-            };
-            for byte in 0..$crate::mask::WORD {
-                let at = at.wrapping_add(byte);
-                if at >= length {
+            let state = unsafe { &raw mut (*found).$state };
+            for _ in 0..sensor_common::mask::rolled($crate::mask::STEPS) {
+                // SAFETY: as above.
+                if unsafe { (*state).at() } >= length {
                     break;
                 }
-                let byte = sensor_common::mask::Text::byte(&text, at);
-                // SAFETY: as above.
-                let ended = unsafe { (*state).ends(byte) };
-                // SAFETY: as above.
-                if ended != 0 && unsafe { (*state).digits() } >= sensor_common::mask::chain::SHORTEST {
-                    $judge(slot, ended);
-                }
-                let before =
-                    || if at == 0 { 0 } else { sensor_common::mask::Text::byte(&text, at.wrapping_sub(1)) };
-                // SAFETY: as above.
-                if unsafe { (*state).take(byte, at, ended, before) } {
-                    $judge(slot, sensor_common::mask::RUN);
+                let ended = $step(slot, length);
+                if ended != 0 {
+                    $ended(slot, ended);
                 }
             }
             0
+        }
+
+        /// Reads on.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $step(slot: u32, length: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            sensor_common::mask::step(&text, state, length)
         }
 
         /// Judges what has ended.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $judge(slot: u32, ended: u32) -> u32 {
+        extern "C" fn $ended(slot: u32, ended: u32) -> u32 {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
             let state = unsafe { &mut (*found).$state };
-            sensor_common::mask::each_candidate(state, ended, |state, start, lengths| {
-                sensor_common::mask::each_card(state.cards(start, lengths), |length, by_keyword| {
+            if state.digits() < sensor_common::mask::chain::SHORTEST {
+                return 0;
+            }
+            $shape(slot, ended);
+            sensor_common::mask::each_candidate(state, ended, |_, start, lengths| {
+                let cards = $judge(slot, start, lengths);
+                sensor_common::mask::each_card(cards, |length, by_keyword| {
                     $cover(slot, start, length, by_keyword.into());
                 });
             });
             0
+        }
+
+        /// Finds the lengths that come into question.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $shape(slot: u32, ended: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            unsafe { (*found).$state.candidates(ended) };
+            0
+        }
+
+        /// Which of the lengths are a card's.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $judge(slot: u32, start: u32, lengths: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            unsafe { (*found).$state.cards(start, lengths) }
         }
 
         /// Masks a card.
@@ -168,12 +188,33 @@ macro_rules! masker {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
             let (mut text, state) = unsafe {
-                ($crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1), &mut (*found).$state)
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
             };
             state.cover(&mut text, start, length, by_keyword != 0);
             0
         }
+
+        /// Ends the chunk.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $cut(slot: u32, length: u32, more: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (mut text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            sensor_common::mask::cut(&mut text, state, length, more != 0)
+        }
     };
 }
 
-masker!(SCRATCH, payload, HEAD_CAPACITY as u32, mask; mask_head, mask_head_word, mask_head_judge, mask_head_cover);
+masker!(
+    SCRATCH, payload, HEAD_CAPACITY as u32, mask;
+    mask_head, mask_head_steps, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_cover, mask_head_cut
+);

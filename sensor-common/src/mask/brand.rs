@@ -76,7 +76,8 @@ mod tests {
             let found = (0..UNCHECKED + 12).filter(|length| lengths(prefix) >> length & 1 == 1);
             assert!(found.eq(allowed.iter().copied()), "{prefix}");
         }
-        for none in [0, 100_000, 176_393, 200_000, 222_099, 272_100, 306_000, 352_700, 359_000, 330_000, 820_000]
+        for none in
+            [0, 100_000, 176_393, 200_000, 222_099, 272_100, 306_000, 352_700, 359_000, 330_000, 820_000]
         {
             assert_eq!(lengths(none), 0, "{none}");
         }

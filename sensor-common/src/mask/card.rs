@@ -1,8 +1,8 @@
 //! Which digits of a chain are a card, and masking them.
 
-use super::Text;
 use super::brand::{self, LENGTHS, UNCHECKED};
-use super::chain::{CHAIN, DOT, GROUP, LONGEST, SHORTEST, State, by_memory};
+use super::chain::{CHAIN, DASH, DOT, GLUED, GROUP, LONGEST, SHORTEST, State, by_memory};
+use super::{Text, rolled};
 
 /// In the lengths that [`State::check`] is given: the number must pass the Luhn test, whatever its brand.
 pub const STRICT: u32 = 1 << 31;
@@ -17,21 +17,20 @@ const LONG: u32 = 16;
 /// Bytes before a number in which a word says that it is a card.
 const NEAR: u32 = 24;
 /// Hexadecimal digits before a run that make it a part of one number with them.
-const HEXADECIMAL: u32 = 8;
+const HEXADECIMAL: u32 = 6;
 /// The same where a dash is between: a trace id has 32.
 const TRACE_ID: u32 = 16;
 /// The longest telephone number that is written with a plus sign and could be taken for a card.
 const PHONE: u32 = 13;
 
 impl State {
-    /// Lengths at which the digits that end here may be a card, given what ended: one bit a length, with those
-    /// that must pass the Luhn test in the second number.
+    /// Finds the lengths at which the digits that end here may be a card, given what ended.
     ///
     /// A card is a run of its own; or groups as they are printed (4-4-4-4 and longer, 4-6-5, 4-6-4, 4-5-6, 6-13) with
-    /// one kind of separator, among whatever other numbers; or a whole chain with any grouping.
+    /// one kind of separator, among whatever other numbers; or a whole chain with any grouping that passes the Luhn
+    /// test. Runs of more than [`LONGEST`] digits are none of these: they are looked at from each digit.
     #[inline(always)]
-    #[must_use]
-    pub fn candidates(&mut self, ended: u32) -> (u32, u32) {
+    pub fn candidates(&mut self, ended: u32) {
         let shape = self.shape();
         let (mut lenient, mut strict) = (0, 0);
         let last = self.group();
@@ -66,18 +65,23 @@ impl State {
             }
         }
         let digits = self.digits();
-        let decimal = shape >> 16 == 0 && (shape >> 5 & 7) as u32 == DOT;
+        // With one dot it is a decimal number; with dots among others an address, a version or a time.
+        let dots = self.separators & 1 << DOT != 0;
+        let number = dots && (self.separators != 1 << DOT || shape >> 16 == 0);
+        // A UUID has groups with dashes; fours are a card's.
+        let fours = shape & 0x1f_1f1f == 0x04_0404;
+        let uuid = ended & GLUED != 0 && (shape >> 5 & 7) as u32 == DASH && !fours;
         if ended & CHAIN != 0
+            && !uuid
             && digits >= SHORTEST
             && digits <= LONGEST
             && shape >> 8 != 0
-            && !decimal
-            && !self.is_found(digits)
+            && !number
         {
             strict |= 1 << digits;
         }
-        let [first, second] = &mut self.room;
-        (by_memory(first, lenient) & LENGTHS, by_memory(second, strict) & LENGTHS)
+        self.lenient = lenient & LENGTHS;
+        self.strict = strict & LENGTHS;
     }
 
     /// Which of `lengths` (one bit each, and [`STRICT`]) the digits from number `start` of the chain are a card at: one
@@ -86,7 +90,7 @@ impl State {
     #[must_use]
     pub fn cards(&mut self, start: u32, lengths: u32) -> u32 {
         let mut prefix = 0;
-        for index in 0..6 {
+        for index in 0..rolled(6) {
             prefix = prefix * 10 + self.place(start.wrapping_add(index)).digit();
         }
         let brand = by_memory(&mut self.room[0], brand::lengths(prefix));
@@ -95,9 +99,9 @@ impl State {
             return 0;
         }
         let mut cards = 0;
-        for length in SHORTEST..=LONGEST {
-            if possible & 1 << length != 0 && self.passes_luhn(start, start.wrapping_add(length)) {
-                cards = by_memory(&mut self.room[1], cards | 1 << length);
+        for length in SHORTEST..rolled(LONGEST + 1) {
+            if possible >> (length & 31) & 1 != 0 && self.passes_luhn(start, start.wrapping_add(length)) {
+                cards = by_memory(&mut self.room[1], cards | 1 << (length & 31));
             }
         }
         // The same for the way without any.
@@ -112,24 +116,18 @@ impl State {
     /// Masks the `length` digits from number `start` of the chain, unless what stands before them says that they are
     /// no card; if `by_keyword`, only if it says that they are one.
     #[inline(always)]
-    pub fn cover(
-        &mut self,
-        text: &mut (impl Text + ?Sized),
-        start: u32,
-        length: u32,
-        by_keyword: bool,
-    ) {
+    pub fn cover(&mut self, text: &mut (impl Text + ?Sized), start: u32, length: u32, by_keyword: bool) {
         let at = self.place(start).at();
         if by_keyword && !is_near_keyword(text, at) || is_part_of_another(text, at, length) {
             return;
         }
         let first = if length >= LONG { KEEP_FIRST } else { 0 };
-        for index in 0..LONGEST - KEEP_LAST {
+        for index in 0..rolled(LONGEST - KEEP_LAST) {
             if index >= first && index + KEEP_LAST < length {
                 text.hide(self.place(start.wrapping_add(index)).at());
             }
         }
-        self.find(start.wrapping_add(length), length);
+        self.find();
     }
 }
 
@@ -147,21 +145,22 @@ fn is_part_of_another(text: &(impl Text + ?Sized), at: u32, length: u32) -> bool
     if end < wanted {
         return false;
     }
-    let (mut letters, mut digits) = (0, 0);
-    for back in 1..=TRACE_ID {
+    let mut kinds = 0;
+    for back in 1..rolled(TRACE_ID + 1) {
         if back > wanted {
             break;
         }
         let byte = text.byte(end - back);
         if byte.wrapping_sub(b'0') < 10 {
-            digits += 1;
+            kinds |= 1;
         } else if (byte | 0x20).wrapping_sub(b'a') < 6 {
-            letters += 1;
+            kinds |= 2;
         } else {
             return false;
         }
     }
-    letters != 0 && digits != 0
+    // Both letters and digits.
+    kinds == 3
 }
 
 /// Whether one of `card`, `pan` and `카드` stands a few bytes before `at`. Beside them a number need not pass the Luhn
@@ -174,7 +173,7 @@ fn is_near_keyword(text: &(impl Text + ?Sized), at: u32) -> bool {
     const HANGUL: u64 = u64::from_be_bytes([0, 0, 0xec, 0xb9, 0xb4, 0xeb, 0x93 | 0x20, 0x9c | 0x20]);
     let mut word = 0_u64;
     let mut back = if at < NEAR { at } else { NEAR };
-    for _ in 0..=NEAR {
+    for _ in 0..rolled(NEAR + 1) {
         let byte = text.byte(at - back) | 0x20;
         word = word << 8 | byte as u64;
         let pan = word as u32 & 0xffff_ff00 == PAN

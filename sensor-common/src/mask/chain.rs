@@ -1,19 +1,27 @@
 //! Digits that belong together: what the scan remembers while it goes from byte to byte.
 
+use super::brand::LENGTHS;
+use super::card::STRICT;
+
 /// A card has at most this many digits; an unbroken run of more is looked at from each of its digits.
 pub const LONGEST: u32 = 19;
 /// A card has at least this many digits.
 pub const SHORTEST: u32 = 12;
 /// Digits that are remembered: a power of two, more than [`LONGEST`].
-const REMEMBERED: usize = 32;
+pub const REMEMBERED: u32 = 32;
 
 /// A run of digits ended.
 pub const GROUP: u32 = 1;
 /// Digits that single separators join ended.
 pub const CHAIN: u32 = 2;
 
-/// A run of more than [`LONGEST`] digits has come one further.
+/// A run of more than [`LONGEST`] digits has come [`RUN_STEP`] further.
 pub const RUN: u32 = 4;
+/// How often a run is judged: what is remembered is enough for the digits since and a whole card.
+const RUN_STEP: u32 = 8;
+
+/// What ended the chain is a letter that is a hexadecimal digit.
+pub const GLUED: u32 = 8;
 
 /// The last byte was no separator.
 const NONE: u32 = 0;
@@ -30,7 +38,7 @@ const SWALLOW_ZERO: u32 = 5;
 
 /// The separators, as [`State::separator`] and the shape of a chain name them.
 const SPACE: u32 = 1;
-const DASH: u32 = 2;
+pub(super) const DASH: u32 = 2;
 pub(super) const DOT: u32 = 3;
 const PLUS: u32 = 4;
 const ESCAPED: u32 = 5;
@@ -43,7 +51,7 @@ const ESCAPED: u32 = 5;
 #[repr(C)]
 pub struct State {
     /// The last digits of the chain, by their number in it: see [`Place`].
-    places: [u64; REMEMBERED],
+    places: [u64; REMEMBERED as usize],
     /// Eight bits a group, the newest lowest: its length (at most 31), and above that the separator before it.
     shape: u64,
     /// Bytes at the start of the next chunk that are masked already, one bit a byte.
@@ -56,18 +64,30 @@ pub struct State {
     even: u32,
     /// … and those with an even number.
     odd: u32,
+    /// The separators within the chain, one bit each.
+    pub(super) separators: u32,
     /// Where the chain starts.
     start: u32,
     /// What the last bytes were.
     link: u32,
     /// The separator before the next group; while an escape is swallowed, its first digit.
     separator: u32,
-    /// The window that was masked last: digits of the chain until its end in the high half, its length in the low.
+    /// 1 when a part of the chain is masked.
     found: u32,
     /// Digits that came before the first of this chunk without a break.
     pub(super) run: u32,
     /// Numbers masked since the beginning.
     pub masked: u32,
+    /// Where the scan has come.
+    at: u32,
+    /// 1 when what the next byte ends was judged.
+    judged: u32,
+    /// The first digit of the run of which nothing was judged yet.
+    done: u32,
+    /// Lengths at which the chain's last digits may be a card, …
+    pub(super) lenient: u32,
+    /// … and at which they may if they pass the Luhn test.
+    pub(super) strict: u32,
     /// Room for [`by_memory`].
     pub(super) room: [u32; 2],
 }
@@ -97,19 +117,25 @@ impl Place {
 impl State {
     /// The beginning of a text.
     pub const NEW: Self = Self {
-        places: [0; REMEMBERED],
+        places: [0; REMEMBERED as usize],
         shape: 0,
         again: 0,
         digits: 0,
         group: 0,
         even: 0,
         odd: 0,
+        separators: 0,
         start: 0,
         link: NONE,
         separator: 0,
         found: 0,
         run: 0,
         masked: 0,
+        at: 0,
+        judged: 0,
+        done: 0,
+        lenient: 0,
+        strict: 0,
         room: [0; 2],
     };
 
@@ -120,6 +146,82 @@ impl State {
         self.link = NONE;
         self.run = 0;
         self.again = 0;
+        self.at = 0;
+        self.judged = 0;
+    }
+
+    /// Where the scan has come.
+    #[inline(always)]
+    #[must_use]
+    pub fn at(&self) -> u32 {
+        fresh(&self.at)
+    }
+
+    /// The same number, unknown to the verifier: see [`by_memory`].
+    #[inline(always)]
+    pub(super) fn recall(&mut self, number: u32) -> u32 {
+        by_memory(&mut self.room[0], number)
+    }
+
+    /// Says that a byte of the next chunk is masked already.
+    #[inline(always)]
+    pub(super) fn mask_again(&mut self, at: u32) {
+        let again = &raw mut self.again;
+        // VERIFIER: all kernels: volatile for the reason of `by_memory`.
+        // SAFETY: a reference can be read and written.
+        unsafe { again.write_volatile(again.read_volatile() | 1 << (at & 63)) };
+    }
+
+    #[inline(always)]
+    pub(super) fn come_to(&mut self, at: u32) {
+        self.at = at;
+    }
+
+    /// Whether what ended has to be judged now. Said once.
+    #[inline(always)]
+    pub(super) fn is_worth(&mut self, ended: u32) -> bool {
+        if fresh(&self.judged) != 0 {
+            self.judged = 0;
+            return false;
+        }
+        let previous = (self.shape >> 8) as u32 & 31;
+        let group = ended & CHAIN != 0 || self.group >= SHORTEST || previous.wrapping_sub(4) < 3;
+        if fresh(&self.digits) < SHORTEST || !group {
+            return false;
+        }
+        self.judged = 1;
+        true
+    }
+
+    /// Where to look when something has ended, turn by turn: a digit of the chain, and the lengths (one bit each, and
+    /// [`STRICT`]); `None` when there is nothing more.
+    #[inline(always)]
+    pub(super) fn candidate(&mut self, turn: u32, ended: u32) -> Option<(u32, u32)> {
+        let digits = fresh(&self.digits);
+        if fresh(&self.group) > LONGEST {
+            let start = fresh(&self.done);
+            let left = digits.wrapping_sub(start);
+            if ended & (GROUP | RUN) == 0 || left < SHORTEST || ended == RUN && left <= LONGEST {
+                return None;
+            }
+            self.done = start.wrapping_add(1);
+            let longest = if left < LONGEST { left } else { LONGEST };
+            return Some((start, LENGTHS & ((2 << longest) - 1) | STRICT));
+        }
+        let back = turn + SHORTEST;
+        if back > LONGEST {
+            return None;
+        }
+        let bit = 1 << (back & 31);
+        let lengths = if fresh(&self.lenient) & bit != 0 {
+            bit
+        } else if fresh(&self.strict) & bit != 0 && (back != digits || fresh(&self.found) == 0) {
+            // A whole chain is one card only where no part of it is.
+            bit | STRICT
+        } else {
+            0
+        };
+        Some((digits.wrapping_sub(back), lengths))
     }
 
     /// Whether a byte that is no digit would change nothing.
@@ -146,7 +248,7 @@ impl State {
     /// A digit of the chain by its number.
     #[inline(always)]
     pub(super) fn place(&self, index: u32) -> Place {
-        Place(self.places[index as usize & (REMEMBERED - 1)])
+        Place(self.places[(index & (REMEMBERED - 1)) as usize])
     }
 
     /// Whether digits `start` to `end` (exclusive) of the chain pass the Luhn test (ISO/IEC 7812-1, annex B).
@@ -164,7 +266,7 @@ impl State {
         until == self.place(start).sum(odd)
     }
 
-    /// What `byte` ends: [`GROUP`], [`CHAIN`], both or neither.
+    /// What `byte` ends: [`GROUP`], [`CHAIN`] (with [`GLUED`]), both or neither.
     #[inline(always)]
     #[must_use]
     pub fn ends(&self, byte: u8) -> u32 {
@@ -175,6 +277,7 @@ impl State {
         match fresh(&self.link) {
             NONE if digit => 0,
             NONE if separator(byte) != 0 || byte == b'%' => GROUP,
+            NONE if (byte | 0x20).wrapping_sub(b'a') < 6 => GROUP | CHAIN | GLUED,
             NONE => GROUP | CHAIN,
             JOINED if digit => 0,
             PERCENT if byte == b'2' => 0,
@@ -192,7 +295,7 @@ impl State {
     }
 
     /// Takes a byte in, after what it `ended` was looked at. `before` tells the byte before it. `true` says that
-    /// the byte is a digit of a run of more than [`LONGEST`].
+    /// a run of more than [`LONGEST`] digits has to be judged.
     #[inline(always)]
     pub fn take(&mut self, byte: u8, at: u32, ended: u32, before: impl FnOnce() -> u8) -> bool {
         if ended & CHAIN != 0 {
@@ -271,25 +374,29 @@ impl State {
             self.even = 0;
             self.odd = 0;
             self.shape = 0;
+            self.separators = 0;
             self.found = 0;
             self.group = self.run;
             self.run = 0;
+            self.done = 0;
             starts = 1;
         } else if fresh(&self.link) == JOINED {
             self.shape = self.shape() << 8 | (self.separator as u64) << 5;
+            self.separators |= 1 << (self.separator & 31);
             self.group = 0;
+            self.done = index;
             self.link = NONE;
             starts = 1;
         }
         let place = digit | self.even << 4 | self.odd << 8 | starts << 12;
-        self.places[index as usize & (REMEMBERED - 1)] = place as u64 | (at as u64) << 32;
+        self.places[(index & (REMEMBERED - 1)) as usize] = place as u64 | (at as u64) << 32;
         let doubled = if digit > 4 { 2 * digit - 9 } else { 2 * digit };
         let (even, odd) = if index & 1 == 0 { (digit, doubled) } else { (doubled, digit) };
         self.even = modulo_10(self.even + even);
         self.odd = modulo_10(self.odd + odd);
         self.digits = index.wrapping_add(1);
         self.group = self.group.wrapping_add(1);
-        self.group > LONGEST && self.digits > LONGEST
+        self.group > LONGEST && self.digits > LONGEST && self.digits % RUN_STEP == 0
     }
 
     /// The shape of the chain so far: see [`State::shape`].
@@ -298,15 +405,9 @@ impl State {
         self.shape | if self.group < 31 { self.group as u64 } else { 31 }
     }
 
-    /// Whether the digits at the chain's end, this many, are masked.
     #[inline(always)]
-    pub(super) fn is_found(&self, length: u32) -> bool {
-        self.found == self.digits << 16 | length
-    }
-
-    #[inline(always)]
-    pub(super) fn find(&mut self, end: u32, length: u32) {
-        self.found = end << 16 | length;
+    pub(super) fn find(&mut self) {
+        self.found = 1;
         self.masked = self.masked.wrapping_add(1);
     }
 
@@ -376,4 +477,4 @@ pub(super) const fn separator(byte: u8) -> u32 {
     }
 }
 
-const _: () = assert!(size_of::<State>() == 320);
+const _: () = assert!(size_of::<State>() == 344);

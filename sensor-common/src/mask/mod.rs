@@ -32,7 +32,18 @@ pub trait Text {
     fn byte(&self, at: u32) -> u8;
     /// Puts [`MASK`] there.
     fn hide(&mut self, at: u32);
+    /// Whether one of the eight bytes from `at`, a multiple of eight, is a digit.
+    fn has_digit(&self, at: u32) -> bool;
+    /// Whether one of the [`BLOCK`] bytes from `at`, a multiple of eight, is a digit.
+    fn has_digits(&self, at: u32) -> bool;
 }
+
+/// Bytes that are looked at together: without a digit in them, that is all.
+pub const BLOCK: u32 = 64;
+/// Bytes that are read together.
+pub const WORD: u32 = 8;
+/// Blocks without a digit that one [`step`] passes.
+const BLOCKS: u32 = 64;
 
 impl Text for [u8] {
     fn byte(&self, at: u32) -> u8 {
@@ -44,6 +55,17 @@ impl Text for [u8] {
             *byte = MASK;
         }
     }
+
+    fn has_digit(&self, at: u32) -> bool {
+        self.iter().skip(at as usize).take(WORD as usize).any(u8::is_ascii_digit)
+    }
+
+    fn has_digits(&self, at: u32) -> bool {
+        match self.get(at as usize..).and_then(<[u8]>::first_chunk::<{ BLOCK as usize }>) {
+            Some(block) => block.iter().fold(false, |found, byte| found | byte.is_ascii_digit()),
+            None => true,
+        }
+    }
 }
 
 /// Masks the cards of a chunk; how many of its bytes are done.
@@ -52,17 +74,14 @@ impl Text for [u8] {
 /// the same state. At most [`HELD_BACK`] bytes are left to it. Without, all is done.
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-    let (words, _) = text.as_chunks::<8>();
-    let words = u32::try_from(words.len()).unwrap_or(u32::MAX / 8);
-    for word in 0..words {
-        let at = 8 * word as usize;
-        let bytes: [u8; 8] = text.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();
-        if no_digits(u64::from_le_bytes(bytes)) != NO_DIGITS || !state.is_idle() {
-            (0..8).for_each(|byte| step(text, state, 8 * word + byte));
-        }
+    while state.at() < length {
+        let ended = step(text, state, length);
+        judge(text, state, ended);
     }
-    (8 * words..length).for_each(|at| step(text, state, at));
-    settle(text, state, length, more) as usize
+    if !more {
+        judge(text, state, state.ends_at_last());
+    }
+    cut(text, state, length, more) as usize
 }
 
 /// The answer of [`no_digits`] when none of the eight bytes is one.
@@ -77,13 +96,48 @@ pub const fn no_digits(word: u64) -> u64 {
     ((value & LOW).wrapping_add(0x7676_7676_7676_7676) | value) & NO_DIGITS
 }
 
-fn step(text: &mut [u8], state: &mut State, at: u32) {
-    let byte = text.byte(at);
-    let ended = state.ends(byte);
-    judge(text, state, ended);
-    if state.take(byte, at, ended, || text.byte(at.wrapping_sub(1))) {
-        judge(text, state, RUN);
+/// Reads on, past what holds no digit and then to the end of a word; earlier where something ended that has to be judged.
+/// That is the result: what ended, or 0.
+#[inline(always)]
+pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 {
+    let mut at = state.at();
+    if state.is_idle() && at % WORD == 0 {
+        for _ in 0..rolled(BLOCKS) {
+            if at >= length || text.has_digits(at) {
+                break;
+            }
+            at = at.wrapping_add(BLOCK);
+        }
+        for _ in 0..rolled(BLOCK / WORD) {
+            if at >= length || text.has_digit(at) {
+                break;
+            }
+            at = at.wrapping_add(WORD);
+        }
     }
+    let end = at | (WORD - 1);
+    for _ in 0..rolled(WORD) {
+        if at > end || at >= length {
+            break;
+        }
+        let ended = state.ends(text.byte(at));
+        let ended = state.recall(ended);
+        if ended != 0 && state.is_worth(ended) {
+            state.come_to(at);
+            return ended;
+        }
+        // VERIFIER: all kernels: read anew, for the reason of `recall`.
+        let byte = text.byte(at);
+        let before = || if at == 0 { 0 } else { text.byte(at.wrapping_sub(1)) };
+        let run = state.take(byte, at, ended, before);
+        at = at.wrapping_add(1);
+        if run {
+            state.come_to(at);
+            return RUN;
+        }
+    }
+    state.come_to(at);
+    0
 }
 
 /// Judges what has ended.
@@ -91,6 +145,7 @@ fn judge(text: &mut [u8], state: &mut State, ended: u32) {
     if ended == 0 || state.digits() < chain::SHORTEST {
         return;
     }
+    state.candidates(ended);
     each_candidate(state, ended, |state, start, lengths| {
         each_card(state.cards(start, lengths), |length, by_keyword| {
             state.cover(text, start, length, by_keyword);
@@ -104,52 +159,40 @@ pub fn each_card(cards: u32, mut cover: impl FnMut(u32, bool)) {
     if cards == 0 {
         return;
     }
-    for length in chain::SHORTEST..=chain::LONGEST {
-        if cards >> length & 1 != 0 {
+    for length in chain::SHORTEST..rolled(chain::LONGEST + 1) {
+        if cards >> (length & 31) & 1 != 0 {
             cover(length, false);
-        } else if cards >> (length + brand::UNCHECKED) & 1 != 0 {
+        } else if cards >> ((length + brand::UNCHECKED) & 31) & 1 != 0 {
             cover(length, true);
         }
     }
 }
 
 /// Calls `check` with the first digit and the lengths of each place where digits may be a card, now that something has
-/// ended.
+/// ended and [`State::candidates`] has found where.
 #[inline(always)]
 pub fn each_candidate(state: &mut State, ended: u32, mut check: impl FnMut(&mut State, u32, u32)) {
-    let digits = state.digits();
-    if ended == RUN {
-        check(state, digits.wrapping_sub(chain::LONGEST + 1), brand::LENGTHS | STRICT);
-        return;
-    }
-    if state.group() > chain::LONGEST {
-        if ended & GROUP != 0 {
-            // The digits that were not far enough from the end of the run until now.
-            for length in chain::SHORTEST..=chain::LONGEST {
-                if digits >= length {
-                    let shorter = (2 << length) - 1;
-                    check(state, digits - length, brand::LENGTHS & shorter | STRICT);
-                }
-            }
-        }
-        return;
-    }
-    let (lenient, strict) = state.candidates(ended);
-    for length in chain::SHORTEST..=chain::LONGEST {
-        let bit = 1 << length;
-        if (lenient | strict) & bit != 0 {
-            let strict = if lenient & bit == 0 { STRICT } else { 0 };
-            check(state, digits.wrapping_sub(length), bit | strict);
+    for turn in 0..rolled(chain::REMEMBERED) {
+        let Some((start, lengths)) = state.candidate(turn, ended) else { break };
+        if lengths != 0 {
+            check(state, start, lengths);
         }
     }
 }
 
-/// Ends a chunk: how many of its bytes are done.
-fn settle(text: &mut [u8], state: &mut State, length: u32, more: bool) -> u32 {
-    if !more {
-        judge(text, state, state.ends_at_last());
+/// The end of a loop that the compiler shall leave one.
+// VERIFIER: all kernels: the stacks of a chain of calls may take 512 bytes together, and unrolled loops spill. What is
+// in a read-only map is known.
+#[inline(always)]
+#[must_use]
+pub fn rolled(end: u32) -> u32 {
+    static NOTHING: u32 = 0;
+    if cfg!(target_arch = "bpf") {
+        // SAFETY: the static is initialised.
+        end + unsafe { core::ptr::read_volatile(&raw const NOTHING) }
+    } else {
+        end
     }
-    cut(text, state, length, more)
 }
 
 /// The end of a chunk whose last chain was judged: masks again what the chunk before had masked, and says where the
@@ -158,14 +201,13 @@ fn settle(text: &mut [u8], state: &mut State, length: u32, more: bool) -> u32 {
 pub fn cut(text: &mut (impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> u32 {
     let again = state.again;
     if again != 0 {
-        for at in 0..HELD_BACK {
-            if again >> at & 1 != 0 && at < length {
+        for at in 0..rolled(HELD_BACK) {
+            if again >> (at & 63) & 1 != 0 && at < length {
                 text.hide(at);
             }
         }
     }
-    let pending =
-        if more && length != 0 { state.pending(length, text.byte(length - 1)) } else { 0 };
+    let pending = if more && length != 0 { state.pending(length, text.byte(length - 1)) } else { 0 };
     state.forget();
     if pending <= HELD_BACK {
         return length - pending;
@@ -173,7 +215,7 @@ pub fn cut(text: &mut (impl Text + ?Sized), state: &mut State, length: u32, more
     // Before the first group that starts within the last bytes, or anywhere in a run of digits.
     let mut start = length - HELD_BACK;
     let mut run = chain::LONGEST + 1;
-    for ahead in 0..SEARCHED {
+    for ahead in 0..rolled(SEARCHED) {
         let byte = text.byte(length - HELD_BACK + ahead);
         if byte == b'%' || chain::separator(byte) != 0 {
             start = length - HELD_BACK + ahead;
@@ -182,13 +224,11 @@ pub fn cut(text: &mut (impl Text + ?Sized), state: &mut State, length: u32, more
         }
     }
     state.run = run;
-    let mut masked = 0;
-    for at in 0..HELD_BACK {
+    for at in 0..rolled(HELD_BACK) {
         if start + at < length && text.byte(start + at) == MASK {
-            masked |= 1 << at;
+            state.mask_again(at);
         }
     }
-    state.again = masked;
     start
 }
 
