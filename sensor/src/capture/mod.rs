@@ -7,6 +7,7 @@ mod btf;
 mod decode;
 mod error;
 mod load;
+mod missed;
 mod probe;
 mod session;
 mod settings;
