@@ -29,6 +29,8 @@ pub enum Counter {
     TargetsFull = 10,
     /// The map of system calls in progress was full, so a call was not seen.
     InFlightFull = 11,
+    /// Card numbers masked before a record was written.
+    CardsMasked = 12,
 }
 
 impl Counter {
@@ -46,15 +48,16 @@ impl Counter {
         Self::KernelMemory,
         Self::TargetsFull,
         Self::InFlightFull,
+        Self::CardsMasked,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 12;
+    pub const LEN: u32 = 13;
 
     /// Whether a count is something that was not seen; the others only tell what was.
     #[must_use]
     pub const fn is_loss(self) -> bool {
-        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly)
+        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly | Self::CardsMasked)
     }
 
     /// The slot's name in metrics, in `snake_case`.
@@ -73,6 +76,7 @@ impl Counter {
             Self::KernelMemory => "kernel_memory",
             Self::TargetsFull => "targets_full",
             Self::InFlightFull => "in_flight_full",
+            Self::CardsMasked => "cards_masked",
         }
     }
 }

@@ -7,14 +7,15 @@
 //! each other may take 512 bytes together before 6.8: the deep ones are called from shallow ones only.
 
 use sensor_common::{
+    cause::Counter,
     mask::{BLOCK, NO_DIGITS, Text, no_digits},
     record::HEAD_CAPACITY,
 };
 
-use crate::maps::SCRATCH;
+use crate::{count::count, maps::SCRATCH};
 
 /// Steps that are made by one function, so that the verifier goes through a loop of loops.
-pub(crate) const STEPS: u32 = 36;
+pub(crate) const STEPS: u32 = 44;
 
 /// Text in a map's slot.
 pub(crate) struct Slot {
@@ -88,8 +89,8 @@ macro_rules! masker {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $in_place(slot: u32, length: u32, more: u32) -> u32 {
-            // Words, and groups that have to be judged: of five bytes at least.
-            const STEPS: u32 = $capacity / 8 + $capacity / 5 + 2;
+            // Steps without an end, and groups that have to be judged: of five bytes at least.
+            const STEPS: u32 = $capacity / sensor_common::mask::STEP + $capacity / 5 + 2;
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: the slot is this processor's, and only the functions of this masker use the members meanwhile.
             let state = unsafe { &raw mut (*found).$state };
@@ -193,7 +194,9 @@ macro_rules! masker {
                     &mut (*found).$state,
                 )
             };
-            state.cover(&mut text, start, length, by_keyword != 0);
+            if state.cover(&mut text, start, length, by_keyword != 0) {
+                count(Counter::CardsMasked);
+            }
             0
         }
 

@@ -114,12 +114,18 @@ impl State {
     }
 
     /// Masks the `length` digits from number `start` of the chain, unless what stands before them says that they are
-    /// no card; if `by_keyword`, only if it says that they are one.
+    /// no card; if `by_keyword`, only if it says that they are one. Whether they are masked.
     #[inline(always)]
-    pub fn cover(&mut self, text: &mut (impl Text + ?Sized), start: u32, length: u32, by_keyword: bool) {
+    pub fn cover(
+        &mut self,
+        text: &mut (impl Text + ?Sized),
+        start: u32,
+        length: u32,
+        by_keyword: bool,
+    ) -> bool {
         let at = self.place(start).at();
         if by_keyword && !is_near_keyword(text, at) || is_part_of_another(text, at, length) {
-            return;
+            return false;
         }
         let first = if length >= LONG { KEEP_FIRST } else { 0 };
         for index in 0..rolled(LONGEST - KEEP_LAST) {
@@ -128,6 +134,7 @@ impl State {
             }
         }
         self.find();
+        true
     }
 }
 

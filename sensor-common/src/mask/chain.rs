@@ -8,7 +8,7 @@ pub const LONGEST: u32 = 19;
 /// A card has at least this many digits.
 pub const SHORTEST: u32 = 12;
 /// Digits that are remembered: a power of two, more than [`LONGEST`].
-pub const REMEMBERED: u32 = 32;
+const REMEMBERED: u32 = 32;
 
 /// A run of digits ended.
 pub const GROUP: u32 = 1;
@@ -22,6 +22,9 @@ const RUN_STEP: u32 = 8;
 
 /// What ended the chain is a letter that is a hexadecimal digit.
 pub const GLUED: u32 = 8;
+
+/// The most places to look at when something ended: all from which nothing was judged of a run, or one a length.
+pub const TURNS: u32 = RUN_STEP + LONGEST - SHORTEST + 3;
 
 /// The last byte was no separator.
 const NONE: u32 = 0;

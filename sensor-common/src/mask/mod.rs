@@ -42,6 +42,8 @@ pub trait Text {
 pub const BLOCK: u32 = 64;
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
+/// The most bytes that one [`step`] takes in, beside those that it passes.
+pub const STEP: u32 = 4;
 /// Blocks without a digit that one [`step`] passes.
 const BLOCKS: u32 = 64;
 
@@ -96,7 +98,7 @@ pub const fn no_digits(word: u64) -> u64 {
     ((value & LOW).wrapping_add(0x7676_7676_7676_7676) | value) & NO_DIGITS
 }
 
-/// Reads on, past what holds no digit and then to the end of a word; earlier where something ended that has to be judged.
+/// Reads on, past what holds no digit and then a few bytes; earlier where something ended that has to be judged.
 /// That is the result: what ended, or 0.
 #[inline(always)]
 pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 {
@@ -115,8 +117,8 @@ pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 
             at = at.wrapping_add(WORD);
         }
     }
-    let end = at | (WORD - 1);
-    for _ in 0..rolled(WORD) {
+    let end = at | (STEP - 1);
+    for _ in 0..rolled(STEP) {
         if at > end || at >= length {
             break;
         }
@@ -172,7 +174,7 @@ pub fn each_card(cards: u32, mut cover: impl FnMut(u32, bool)) {
 /// ended and [`State::candidates`] has found where.
 #[inline(always)]
 pub fn each_candidate(state: &mut State, ended: u32, mut check: impl FnMut(&mut State, u32, u32)) {
-    for turn in 0..rolled(chain::REMEMBERED) {
+    for turn in 0..rolled(chain::TURNS) {
         let Some((start, lengths)) = state.candidate(turn, ended) else { break };
         if lengths != 0 {
             check(state, start, lengths);

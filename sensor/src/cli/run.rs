@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::Config,
+    mask::Masker,
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
 };
@@ -48,7 +50,10 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     capture.forward_messages();
 
     let sinks = sinks(args.print, &kernel, capture.route().name());
-    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
+    let masker = Arc::new(
+        Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
+    );
+    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, masker)?;
     let (stop, stopped) = watch::channel(());
     let server = tokio::spawn(endpoint::serve(listener, registry, wait_for_drop(stopped)));
 

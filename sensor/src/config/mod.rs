@@ -11,4 +11,4 @@ pub(crate) mod reference;
 mod settings;
 
 pub use error::ConfigError;
-pub use settings::{Capture, Config, Http, Metric, Route, Target};
+pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};

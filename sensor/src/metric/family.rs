@@ -196,6 +196,19 @@ pub static PARENTS_LEFT_OUT: Family = counter(
     "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
     &["cause"],
 );
+/// What was masked.
+pub static MASKED: Family = counter(
+    "sensor_masked_total",
+    "What was masked, by rule and by layer: `kernel` masks card numbers before a byte reaches the daemon, `full` applies \
+     all rules in the daemon.",
+    &["rule", "layer"],
+);
+/// What only the last gate found.
+pub static MASK_GATE_HITS: Family = counter(
+    "sensor_mask_gate_hits_total",
+    "Card numbers that only the last gate before sending found and masked. More than 0 is an alarm.",
+    &[],
+);
 /// The version that runs.
 pub static BUILD_INFO: Family =
     gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
@@ -230,7 +243,7 @@ pub static PROCESS_START: Family =
     gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 20] = [
+pub static OWN: [&Family; 22] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
@@ -245,6 +258,8 @@ pub static OWN: [&Family; 20] = [
     &SERIES_FOLDED,
     &ROUTES_FOLDED,
     &PARENTS_LEFT_OUT,
+    &MASKED,
+    &MASK_GATE_HITS,
     &BUILD_INFO,
     &INFO,
     &CAPABILITY,

@@ -15,6 +15,7 @@ use crate::{
     capture::{Capture, CaptureError, Record},
     config::Config,
     identity::{Observed, Processes},
+    mask::Masker,
     metric::Shared,
     protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Signal, Tracker, TrackerConfig},
     trace::Joiner,
@@ -36,6 +37,7 @@ pub struct Pipeline {
     registry: Shared,
     sinks: Sinks,
     own: Own,
+    masker: Arc<Masker>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -52,6 +54,7 @@ impl Pipeline {
         config: &Config,
         registry: Shared,
         sinks: Sinks,
+        masker: Arc<Masker>,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
         Ok(Self {
@@ -69,6 +72,7 @@ impl Pipeline {
             registry,
             sinks,
             own: Own::default(),
+            masker,
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -119,6 +123,7 @@ impl Pipeline {
             &self.routes,
             &self.sinks,
             &self.registry,
+            &self.masker,
         );
         self.sinks.second(self.own.lost());
     }
@@ -140,6 +145,7 @@ impl Pipeline {
             &self.routes,
             &self.sinks,
             &self.registry,
+            &self.masker,
         );
         self.sinks.finish(self.own.lost());
     }
@@ -175,7 +181,8 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.joiner, &mut self.processes, &self.targets);
-        for exchange in self.exchanges.drain(..) {
+        for mut exchange in self.exchanges.drain(..) {
+            self.masker.exchange(&mut exchange);
             let span = self.joiner.take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {

@@ -5,6 +5,7 @@ use sensor_common::cause::Counter;
 use super::Sinks;
 use crate::{
     capture::{Capability, Capture},
+    mask::Masker,
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
     trace::Joiner,
@@ -12,6 +13,9 @@ use crate::{
 
 /// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
 const COUNT_ENTRIES_EVERY: u32 = 5;
+const KERNEL_LAYER: &str = "kernel";
+const FULL_LAYER: &str = "full";
+const CARD_RULE: &str = "card";
 const EVENT_RING: &str = "events";
 const CONNECTION_MAP: &str = "connections";
 
@@ -61,6 +65,7 @@ impl Own {
         routes: &RouteLimiter,
         sinks: &Sinks,
         registry: &Shared,
+        masker: &Masker,
     ) {
         let kernel = match capture.counters() {
             Ok(counters) => counters,
@@ -116,6 +121,10 @@ impl Own {
         if let Some(fill) = connections {
             own.set(&family::MAP_ENTRIES, &[CONNECTION_MAP], fill.used as f64);
             own.set(&family::MAP_CAPACITY, &[CONNECTION_MAP], fill.capacity as f64);
+        }
+        own.set(&family::MASKED, &[CARD_RULE, KERNEL_LAYER], kernel[Counter::CardsMasked as usize] as f64);
+        for (rule, count) in masker.counts().all() {
+            own.set(&family::MASKED, &[rule, FULL_LAYER], count as f64);
         }
         self.fill = 0.0;
     }
