@@ -54,7 +54,7 @@ impl State {
             if length(1) == 6 && last == 13 {
                 lenient |= 1 << LONGEST;
             }
-            if last >= SHORTEST && last <= LONGEST {
+            if (SHORTEST..=LONGEST).contains(&last) {
                 // What follows "0." is a fraction.
                 let zero = shape >> 16 == 0 && length(1) == 1 && self.place(0).digit() == 0;
                 if separator(0) != DOT {
@@ -71,12 +71,7 @@ impl State {
         // A UUID has groups with dashes; fours are a card's.
         let fours = shape & 0x1f_1f1f == 0x04_0404;
         let uuid = ended & GLUED != 0 && (shape >> 5 & 7) as u32 == DASH && !fours;
-        if ended & CHAIN != 0
-            && !uuid
-            && digits >= SHORTEST
-            && digits <= LONGEST
-            && shape >> 8 != 0
-            && !number
+        if ended & CHAIN != 0 && !uuid && (SHORTEST..=LONGEST).contains(&digits) && shape >> 8 != 0 && !number
         {
             strict |= 1 << digits;
         }

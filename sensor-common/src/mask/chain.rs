@@ -399,7 +399,7 @@ impl State {
         self.odd = modulo_10(self.odd + odd);
         self.digits = index.wrapping_add(1);
         self.group = self.group.wrapping_add(1);
-        self.group > LONGEST && self.digits > LONGEST && self.digits % RUN_STEP == 0
+        self.group > LONGEST && self.digits > LONGEST && self.digits.is_multiple_of(RUN_STEP)
     }
 
     /// The shape of the chain so far: see [`State::shape`].

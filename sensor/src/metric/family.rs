@@ -203,6 +203,13 @@ pub static MASKED: Family = counter(
      all rules in the daemon.",
     &["rule", "layer"],
 );
+/// Where masking begins.
+pub static MASK_LAYER: Family = gauge(
+    "sensor_mask_layer",
+    "1",
+    "Always 1; the label says where card numbers are masked first: `kernel` is before they reach the ring buffer.",
+    &["layer"],
+);
 /// What only the last gate found.
 pub static MASK_GATE_HITS: Family = counter(
     "sensor_mask_gate_hits_total",
@@ -243,7 +250,7 @@ pub static PROCESS_START: Family =
     gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 22] = [
+pub static OWN: [&Family; 23] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
@@ -259,6 +266,7 @@ pub static OWN: [&Family; 22] = [
     &ROUTES_FOLDED,
     &PARENTS_LEFT_OUT,
     &MASKED,
+    &MASK_LAYER,
     &MASK_GATE_HITS,
     &BUILD_INFO,
     &INFO,

@@ -123,8 +123,8 @@ impl Pipeline {
             &self.routes,
             &self.sinks,
             &self.registry,
-            &self.masker,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.second(self.own.lost());
     }
 
@@ -145,8 +145,8 @@ impl Pipeline {
             &self.routes,
             &self.sinks,
             &self.registry,
-            &self.masker,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.finish(self.own.lost());
     }
 

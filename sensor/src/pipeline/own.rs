@@ -5,7 +5,7 @@ use sensor_common::cause::Counter;
 use super::Sinks;
 use crate::{
     capture::{Capability, Capture},
-    mask::Masker,
+    mask::{Masker, gate_hits},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
     trace::Joiner,
@@ -55,6 +55,18 @@ impl Own {
         self.fill = self.fill.max(bytes as f64 / f64::from(capacity)).min(1.0);
     }
 
+    /// The same for what was masked in the daemon.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+    pub(super) fn masked(masker: &Masker, registry: &Shared) {
+        let mut registry = registry.lock();
+        let own = registry.own();
+        own.set(&family::MASK_LAYER, &[KERNEL_LAYER], 1.0);
+        own.set(&family::MASK_GATE_HITS, &[], gate_hits() as f64);
+        for (rule, count) in masker.counts().all() {
+            own.set(&family::MASKED, &[rule, FULL_LAYER], count as f64);
+        }
+    }
+
     /// Brings the registry up to date.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
     pub(super) fn update(
@@ -65,7 +77,6 @@ impl Own {
         routes: &RouteLimiter,
         sinks: &Sinks,
         registry: &Shared,
-        masker: &Masker,
     ) {
         let kernel = match capture.counters() {
             Ok(counters) => counters,
@@ -123,9 +134,6 @@ impl Own {
             own.set(&family::MAP_CAPACITY, &[CONNECTION_MAP], fill.capacity as f64);
         }
         own.set(&family::MASKED, &[CARD_RULE, KERNEL_LAYER], kernel[Counter::CardsMasked as usize] as f64);
-        for (rule, count) in masker.counts().all() {
-            own.set(&family::MASKED, &[rule, FULL_LAYER], count as f64);
-        }
         self.fill = 0.0;
     }
 }
