@@ -15,7 +15,7 @@ use sensor_common::{
 use crate::{count::count, maps::SCRATCH};
 
 /// Steps that are made by one function, so that the verifier goes through a loop of loops.
-pub(crate) const STEPS: u32 = 44;
+pub(crate) const STEPS: u32 = 56;
 
 /// Text in a map's slot.
 pub(crate) struct Slot {

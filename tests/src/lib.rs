@@ -16,6 +16,7 @@ pub mod fixtures;
 pub mod link;
 pub mod metrics;
 pub mod process;
+pub mod receiver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

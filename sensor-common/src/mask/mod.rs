@@ -48,7 +48,7 @@ pub const BLOCK: u32 = 64;
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
 /// The most bytes that one [`step`] takes in, beside those that it passes.
-pub const STEP: u32 = 4;
+pub const STEP: u32 = 2;
 /// Blocks without a digit that one [`step`] passes.
 const BLOCKS: u32 = 64;
 

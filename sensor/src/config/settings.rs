@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Ship;
 use crate::capture;
 
 /// All settings.
@@ -29,6 +30,8 @@ pub struct Config {
     pub metric: Metric,
     /// What is masked in the daemon, beside card numbers, which always are.
     pub mask: Mask,
+    /// What leaves the node, and where to.
+    pub ship: Ship,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             http: Http::default(),
             metric: Metric::default(),
             mask: Mask::default(),
+            ship: Ship::default(),
         }
     }
 }
