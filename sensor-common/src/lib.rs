@@ -7,5 +7,6 @@
 pub mod cause;
 pub mod connection;
 pub mod http2;
+pub mod mask;
 pub mod offsets;
 pub mod record;

@@ -5,7 +5,7 @@ use aya::{
     programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
 };
 
-use super::{CaptureError, Kernel, Route, load::MARK, walk};
+use super::{CaptureError, Kernel, Route, load::MARK, next};
 
 /// Programs that every route needs, and their tracepoints.
 const COMMON: [(&str, &str); 4] = [
@@ -36,7 +36,7 @@ pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
 }
 
-/// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it
+/// Attaches the programs of `route`, and then loads those that finish an operation for them; what was attached of it
 /// before an error is detached again.
 pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
     let result = match route {
@@ -44,9 +44,9 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
         Route::Socket => socket(ebpf, kernel),
         Route::Syscall => SYSCALL.iter().try_for_each(|name| raw_tracepoint(ebpf, name, name)),
     };
-    let result = result.and_then(|()| walk::load(ebpf, route));
+    let result = result.and_then(|()| next::load(ebpf, route));
     if result.is_err() {
-        for program in programs(route).into_iter().chain(walk::programs(route).map(str::to_owned)) {
+        for program in programs(route).into_iter().chain(next::programs(route).map(str::to_owned)) {
             // One that was not loaded cannot be unloaded, and need not be.
             let _ = match ebpf.program_mut(&program) {
                 Some(Program::FEntry(program)) => program.unload(),

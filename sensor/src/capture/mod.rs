@@ -8,10 +8,10 @@ mod decode;
 mod error;
 mod load;
 mod missed;
+mod next;
 mod probe;
 mod session;
 mod settings;
-mod walk;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};

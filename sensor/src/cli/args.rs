@@ -25,6 +25,8 @@ pub enum Command {
     Run(Run),
     /// Say line by line what this kernel and this configuration allow
     Check(Check),
+    /// Mask standard input line by line, as the sensor does before anything leaves
+    Mask(Mask),
 }
 
 /// The arguments of `sensor run`.
@@ -59,6 +61,29 @@ pub struct Check {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `sensor mask`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Mask {
+    /// A YAML file with settings; without it, the defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Which masking
+    #[arg(long, value_name = "LAYER", default_value = "full")]
+    pub layer: Layer,
+    /// Print counts by rule as JSON to standard error at the end
+    #[arg(long)]
+    pub stats: bool,
+}
+
+/// Where masking happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layer {
+    /// Card numbers, by exactly the algorithm that runs in the kernel
+    Kernel,
+    /// All rules, as the daemon applies them
+    Full,
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
@@ -80,7 +105,7 @@ mod tests {
     fn run(line: &str) -> Run {
         match parse(line).unwrap().command {
             Command::Run(run) => run,
-            Command::Check(check) => panic!("{check:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -5,6 +5,7 @@ pub mod check;
 pub mod display;
 pub mod lines;
 pub mod log;
+pub mod mask;
 pub mod output;
 pub mod run;
 mod shipping;

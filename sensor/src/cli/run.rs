@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::Config,
+    mask::Masker,
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
     ship::Shipper,
@@ -55,7 +57,10 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
 
     let sinks = sinks(args.print, &kernel, capture.route().name()).shipping(shipper.sink());
     let shipping = Shipping::start(shipper);
-    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
+    let masker = Arc::new(
+        Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
+    );
+    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, masker)?;
     let (stop, stopped) = watch::channel(());
     let serve = endpoint::serve(listener, registry, shipping.status(), wait_for_drop(stopped));
     let server = tokio::spawn(serve);

@@ -98,6 +98,11 @@ impl Config {
         lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
         self.validate_ship()?;
         self.validate_log()?;
+        crate::mask::Masker::new(&self.mask).map_err(|error| ConfigError::Value {
+            key: "mask.custom",
+            value: format!("a list with the rule {:?}", error.name),
+            allowed: error.allowed,
+        })?;
         names("target.processes", &self.target.processes)?;
         names("target.exclude", &self.target.exclude)
     }

@@ -13,5 +13,5 @@ mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
-pub use settings::{Capture, Config, Http, Metric, Route, Target};
+pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};
 pub use ship::Ship;

@@ -15,6 +15,7 @@ use crate::{
     capture::{Capture, CaptureError, Record},
     config::Config,
     identity::{Observed, Processes},
+    mask::Masker,
     metric::Shared,
     protocol::{
         Connection, Event, Exchange, OTHER_ROUTE, Progress, RouteLimiter, Signal, Tracker, TrackerConfig,
@@ -38,6 +39,7 @@ pub struct Pipeline {
     registry: Shared,
     sinks: Sinks,
     own: Own,
+    masker: Arc<Masker>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -54,6 +56,7 @@ impl Pipeline {
         config: &Config,
         registry: Shared,
         sinks: Sinks,
+        masker: Arc<Masker>,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
         Ok(Self {
@@ -72,6 +75,7 @@ impl Pipeline {
             registry,
             sinks,
             own: Own::default(),
+            masker,
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -123,6 +127,7 @@ impl Pipeline {
             &self.sinks,
             &self.registry,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.second(self.own.lost());
     }
 
@@ -144,6 +149,7 @@ impl Pipeline {
             &self.sinks,
             &self.registry,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.finish(self.own.lost());
     }
 
@@ -179,7 +185,8 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.joiner, &mut self.processes, &self.targets);
-        for exchange in self.exchanges.drain(..) {
+        for mut exchange in self.exchanges.drain(..) {
+            self.masker.exchange(&mut exchange);
             let span = self.joiner.take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {
