@@ -6,5 +6,6 @@
 
 pub mod cause;
 pub mod connection;
+pub mod flow;
 pub mod offsets;
 pub mod record;

@@ -2,6 +2,7 @@
 
 mod close;
 mod fentry;
+mod flow;
 mod process;
 mod socket;
 mod syscall;

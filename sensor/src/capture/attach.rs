@@ -14,6 +14,8 @@ const COMMON: [(&str, &str); 4] = [
     ("sched_process_fork", "sched_process_fork"),
     ("sched_process_exit", "sched_process_exit"),
 ];
+/// Programs of connections, named as their tracepoints.
+const FLOW: [&str; 3] = ["inet_sock_set_state", "tcp_receive_reset", "tcp_send_reset"];
 /// Programs of the socket route, named as their tracepoints.
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
@@ -49,6 +51,19 @@ const SYSCALL_EXIT: &str = "sys_exit";
 /// Attaches what every route needs.
 pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
+}
+
+/// Attaches the programs of connections; what could not be, with the reason. Without the first there is nothing to
+/// tell.
+pub(super) fn flow(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<Vec<CaptureError>, CaptureError> {
+    if kernel.flow_offsets.is_none() {
+        return Err(CaptureError::Unsupported(
+            "the kernel's BTF does not describe struct tcp_sock".to_owned(),
+        ));
+    }
+    let [state, resets @ ..] = FLOW;
+    raw_tracepoint(ebpf, state, state)?;
+    Ok(resets.into_iter().filter_map(|name| raw_tracepoint(ebpf, name, name).err()).collect())
 }
 
 /// Attaches the programs of `route`; what was attached of it before an error is detached again.

@@ -12,6 +12,7 @@
 
 pub mod endpoint;
 pub mod family;
+pub mod flow;
 pub mod group;
 pub mod histogram;
 pub mod http;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
+use super::flow::FlowMetrics;
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
@@ -15,6 +16,7 @@ use crate::semantic;
 pub struct Registry {
     server: HttpGroup,
     client: HttpGroup,
+    flow: FlowMetrics,
     own: Own,
     exchanges: [u64; 2],
 }
@@ -28,6 +30,7 @@ impl Registry {
         Self {
             server: HttpGroup::new(&HTTP_SERVER, max_series),
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
+            flow: FlowMetrics::new(max_series),
             own,
             exchanges: [0; 2],
         }
@@ -47,6 +50,11 @@ impl Registry {
         }
     }
 
+    /// What is known of TCP connections.
+    pub fn flow(&mut self) -> &mut FlowMetrics {
+        &mut self.flow
+    }
+
     /// What the sensor says of itself.
     pub fn own(&mut self) -> &mut Own {
         &mut self.own
@@ -55,7 +63,7 @@ impl Registry {
     /// Drops the series of exchanges that were last written before `before_ns` (nanoseconds of `CLOCK_MONOTONIC`),
     /// and says how many.
     pub fn expire(&mut self, before_ns: u64) -> usize {
-        self.server.expire(before_ns) + self.client.expire(before_ns)
+        self.server.expire(before_ns) + self.client.expire(before_ns) + self.flow.expire(before_ns)
     }
 
     /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
@@ -72,6 +80,10 @@ impl Registry {
                 self.own.set(&family::SERIES_FOLDED, &[known.name], group.folded() as f64);
             }
         }
+        for (known, held, folded) in self.flow.fill() {
+            self.own.set(&family::SERIES, &[known.name], held as f64);
+            self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
+        }
         let usage = Usage::read()?;
         self.own.set(&family::PROCESS_CPU, &[], usage.cpu.as_secs_f64());
         self.own.set(&family::PROCESS_MEMORY, &[], usage.resident_bytes as f64);
@@ -81,8 +93,9 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 3] {
-        [&self.server, &self.client, &self.own]
+    pub fn sources(&self) -> [&dyn Source; 8] {
+        let [pairs, failed, closed, resets, listeners] = self.flow.sources();
+        [&self.server, &self.client, pairs, failed, closed, resets, listeners, &self.own]
     }
 
     /// Calls `visit` with every series, family by family.

@@ -1,12 +1,14 @@
 //! The way of the data through the daemon: one task takes records from the capture, pairs them, names them and
 //! hands the exchanges on.
 
+mod flows;
 mod own;
 mod sinks;
 mod targets;
 
 use std::sync::Arc;
 
+use flows::Flows;
 pub use own::Own;
 pub use sinks::Sinks;
 use targets::Targets;
@@ -34,6 +36,7 @@ pub struct Pipeline {
     registry: Shared,
     sinks: Sinks,
     own: Own,
+    flows: Option<Flows>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -52,6 +55,8 @@ impl Pipeline {
         sinks: Sinks,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
+        let mut processes = Processes::default();
+        let flows = Flows::start(config, &mut capture, &mut processes, &targets, &registry);
         Ok(Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
@@ -60,12 +65,13 @@ impl Pipeline {
                 head_limit: config.capture.head_bytes as usize,
                 ..TrackerConfig::default()
             }),
-            processes: Processes::default(),
+            processes,
             targets,
             routes: RouteLimiter::new(config.http.max_routes),
             registry,
             sinks,
             own: Own::default(),
+            flows,
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -101,13 +107,23 @@ impl Pipeline {
             }
         }
         self.deliver();
-        more
+        more | self.drain_flows()
+    }
+
+    fn drain_flows(&mut self) -> bool {
+        let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self else {
+            return false;
+        };
+        flows.drain(RECORDS_A_TURN, capture, processes, targets, registry)
     }
 
     /// What is due once a second: time-outs, the sensor's own metrics, the terminal.
     pub fn second(&mut self, now_ns: u64) {
         self.tracker.expire(now_ns, &mut self.exchanges);
         self.deliver();
+        if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
+            flows.second(now_ns, capture, processes, targets, registry);
+        }
         self.own.update(&self.capture, &self.tracker, &self.routes, &self.sinks, &self.registry);
         self.sinks.second(self.own.lost());
     }
