@@ -83,6 +83,8 @@ pub struct FlowOffsets {
     pub skc_state: u32,
     /// `sock.sk_err`
     pub sk_err: u32,
+    /// `inet_sock.inet_sport`
+    pub inet_sport: u32,
     /// `tcp_sock.bytes_sent`
     pub bytes_sent: u32,
     /// `tcp_sock.bytes_retrans`
@@ -104,6 +106,7 @@ impl FlowOffsets {
     pub const ZERO: Self = Self {
         skc_state: 0,
         sk_err: 0,
+        inet_sport: 0,
         bytes_sent: 0,
         bytes_retrans: 0,
         bytes_received: 0,

@@ -151,6 +151,11 @@ fn told(sock: u64, kind: FlowKind, lost: FlowCounter, started_ns: u64, task: Tas
         tuple: NOWHERE,
     };
     socket::read_tuple(sock, &mut record.tuple)?;
+    // On its way to `CLOSE` the socket has given its port back already (`inet_put_port`), which leaves this copy.
+    let port: u16 = kernel::read(sock + flow_offset!(inet_sport))?;
+    if port != 0 {
+        record.tuple.local_port = u16::from_be(port);
+    }
     // SAFETY: the record is on the stack and whole; the map is a ring buffer. The daemon reads on a timer.
     let result = unsafe {
         bpf_ringbuf_output(

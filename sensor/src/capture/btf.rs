@@ -142,6 +142,7 @@ impl Types {
         Ok(FlowOffsets {
             skc_state: self.offset("sock_common", &["skc_state"])?,
             sk_err: self.offset("sock", &["sk_err"])?,
+            inet_sport: self.offset("inet_sock", &["inet_sport"])?,
             bytes_sent: self.offset("tcp_sock", &["bytes_sent"])?,
             bytes_retrans: self.offset("tcp_sock", &["bytes_retrans"])?,
             bytes_received: self.offset("tcp_sock", &["bytes_received"])?,
