@@ -15,6 +15,7 @@ pub mod client;
 pub mod fixtures;
 pub mod link;
 pub mod metrics;
+pub mod netns;
 pub mod process;
 pub mod sensor;
 pub mod server;

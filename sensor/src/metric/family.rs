@@ -284,6 +284,12 @@ pub static ROUTES_FOLDED: Family = counter(
     "Exchanges whose route became `*`, because the service had `http.max_routes` of them.",
     &[],
 );
+/// Spans without the parent that they may have.
+pub static PARENTS_LEFT_OUT: Family = counter(
+    "sensor_parents_left_out_total",
+    "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
+    &["cause"],
+);
 /// The version that runs.
 pub static BUILD_INFO: Family =
     gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
@@ -310,7 +316,7 @@ pub static PROCESS_START: Family =
     gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 21] = [
+pub static OWN: [&Family; 22] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
@@ -323,6 +329,7 @@ pub static OWN: [&Family; 21] = [
     &SERIES,
     &SERIES_FOLDED,
     &ROUTES_FOLDED,
+    &PARENTS_LEFT_OUT,
     &BUILD_INFO,
     &INFO,
     &RESETS_WITHOUT_CONNECTION,

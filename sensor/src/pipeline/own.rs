@@ -7,6 +7,7 @@ use crate::{
     capture::Capture,
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
+    trace::Joiner,
 };
 
 /// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
@@ -56,6 +57,7 @@ impl Own {
         &mut self,
         capture: &Capture,
         tracker: &Tracker,
+        joiner: &Joiner,
         routes: &RouteLimiter,
         sinks: &Sinks,
         registry: &Shared,
@@ -94,6 +96,9 @@ impl Own {
         }
         own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
         own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);
+        for (cause, count) in [("ambiguous", joiner.ambiguous()), ("too_many_requests", joiner.full())] {
+            own.set(&family::PARENTS_LEFT_OUT, &[cause], count as f64);
+        }
         own.set(&family::ROUTES_FOLDED, &[], routes.folded() as f64);
         own.set(&family::RING_FILL, &[EVENT_RING], self.fill);
         own.set(&family::RING_BYTES, &[EVENT_RING], f64::from(capture.ring_bytes()));
