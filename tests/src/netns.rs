@@ -7,15 +7,16 @@ use std::process::Command;
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::process::{program, unique};
+use crate::process::{Process, program, unique};
 
 /// The addresses of a [`Netns::pair`].
 pub const ADDRESSES: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 
 /// A network namespace. Dropping it deletes its name; it is gone when the last process has left it.
-#[derive(Debug)]
 pub struct Netns {
     name: String,
+    /// A namespace is in use when a process is in it.
+    _user: Process,
 }
 
 impl Netns {
@@ -26,8 +27,10 @@ impl Netns {
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
-        let netns = Self { name: unique("sensor-test") };
-        succeed(program("ip").args(["netns", "add", &netns.name]));
+        let name = unique("sensor-test");
+        succeed(program("ip").args(["netns", "add", &name]));
+        let user = Process::start(program("ip").args(["netns", "exec", &name, "sleep", "infinity"]));
+        let netns = Self { name, _user: user };
         netns.ip("link set lo up");
         netns
     }

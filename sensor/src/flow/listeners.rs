@@ -1,6 +1,6 @@
 //! Who listens where.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -31,9 +31,10 @@ impl Listeners {
         listener.owner.is_some()
     }
 
-    /// Forgets those that were neither told nor found since `before_ns`, and shall not be more than `limit`.
-    pub(super) fn retain_since(&mut self, before_ns: u64, limit: usize) {
-        self.owners.retain(|_, listener| listener.told_ns >= before_ns);
+    /// Forgets those in the namespaces `read` that were neither told nor found since `before_ns`. Where there are more than
+    /// `limit` all are forgotten; the next look finds them again.
+    pub(super) fn retain_since(&mut self, before_ns: u64, read: &HashSet<u32>, limit: usize) {
+        self.owners.retain(|(netns, _), listener| listener.told_ns >= before_ns || !read.contains(netns));
         if self.owners.len() > limit {
             self.owners.clear();
         }
@@ -65,7 +66,7 @@ mod tests {
         assert_eq!(owner(&listeners, 1, "127.0.0.1:80").as_deref(), Some("local"));
         assert_eq!(owner(&listeners, 2, "10.0.0.1:80"), None);
         assert!(!listeners.found(2, local("0.0.0.0:80"), 20));
-        listeners.retain_since(20, 10);
+        listeners.retain_since(20, &[1, 2].into(), 10);
         assert_eq!(owner(&listeners, 1, "10.0.0.1:80"), None, "it was not found again");
     }
 }

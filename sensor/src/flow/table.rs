@@ -278,7 +278,8 @@ impl Table {
             }
         }
         self.drops = drops;
-        self.listeners.retain_since(dump.started_ns, self.config.max_connections);
+        let read = dump.namespaces.iter().map(|namespace| namespace.inode).collect();
+        self.listeners.retain_since(dump.started_ns, &read, self.config.max_connections);
         for (key, listening) in &self.queues {
             metrics.listening(key, *listening, now_ns);
         }
