@@ -6,6 +6,7 @@ mod flow;
 mod process;
 mod socket;
 mod syscall;
+mod trial;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;

@@ -18,7 +18,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 const WAKE_SHARE: u32 = 4;
 
 /// The compiled programs.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]

@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod flow;
 mod load;
+mod missed;
 mod probe;
 mod session;
 mod settings;

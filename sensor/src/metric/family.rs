@@ -241,6 +241,13 @@ pub static KERNEL_OPERATIONS: Family = counter(
 /// Everything that was dropped or not understood.
 pub static LOST: Family =
     counter("sensor_lost_total", "What was dropped or not understood, by cause.", &["cause"]);
+/// What the kernel did not show.
+pub static PROGRAM_MISSED: Family = counter(
+    "sensor_program_missed_total",
+    "How often the kernel did not run a program because the processor was in it already; their sum is the cause \
+     `program_missed` of `sensor_lost_total`. Kernels before 5.12 do not tell.",
+    &["program"],
+);
 /// Exchanges that were recorded.
 pub static EXCHANGES: Family =
     counter("sensor_exchanges_total", "Exchanges recorded, by the local process's role.", &["role"]);
@@ -300,6 +307,14 @@ pub static INFO: Family = gauge(
     "Always 1; the labels say by which route the kernel is observed, and which kernel it is.",
     &["route", "kernel"],
 );
+/// What the kernel has of what was asked of it.
+pub static CAPABILITY: Family = gauge(
+    "sensor_capability",
+    "1",
+    "1 where the kernel has something that a feature needs, 0 where it has not and the feature is off; of all that \
+     was asked for. `sensor check` tells the reasons.",
+    &["name"],
+);
 /// Processor time of the daemon.
 pub static PROCESS_CPU: Family = Family {
     name: "process_cpu_seconds_total",
@@ -316,10 +331,11 @@ pub static PROCESS_START: Family =
     gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 22] = [
+pub static OWN: [&Family; 24] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
+    &PROGRAM_MISSED,
     &EXCHANGES,
     &MAP_ENTRIES,
     &MAP_CAPACITY,
@@ -336,6 +352,7 @@ pub static OWN: [&Family; 22] = [
     &FEATURE,
     &FLOW_INTERVAL_CPU,
     &FLOW_SOCKETS,
+    &CAPABILITY,
     &PROCESS_CPU,
     &PROCESS_MEMORY,
     &PROCESS_START,
