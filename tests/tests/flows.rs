@@ -10,10 +10,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{Backlog, setsockopt, sockopt};
 use tempfile::TempDir;
+use tests::client::curl;
 use tests::metrics::Metrics;
 use tests::netns::{ADDRESSES, Figures, Netns};
 use tests::process::{Process, copy, unique};
 use tests::sensor::{Options, SETTLE, Sensor, own_name};
+use tests::server::Server;
 use tests::wait::{patience, wait_for, wait_until};
 
 /// Below the ports of clients, so that it is a label. Each test has network namespaces of its own.
@@ -371,6 +373,64 @@ fn idle_connections_cost_little() {
     // 100 ms for 10 000 connections, both ends of which are here; a debug build takes several times of that.
     let bound = 0.2 * if cfg!(debug_assertions) { 5.0 } else { 1.0 } * patience(1).as_secs_f64();
     assert!(least < bound, "{costs:?} s");
+    drop(open);
+}
+
+/// The service graph has an edge of requests, and one of connections where something else is spoken.
+#[test]
+fn the_graph_has_its_edges() {
+    let sensor = sensor();
+    let (name, service) = (unique("graph"), own_name());
+    let server = Server::nginx_named(&name);
+    for (path, status) in [("/", 200), ("/", 200), ("/fail", 500)] {
+        assert_eq!(curl(&[&server.url(path)]), status);
+    }
+    let edge = |metrics: &Metrics, client: &str| {
+        let labels = [("client", client), ("server", &*name)];
+        ["total", "failed_total", "client_seconds_count", "server_seconds_count"]
+            .map(|part| metrics.count(&format!("traces_service_graph_request_{part}"), &labels))
+    };
+    expect(&sensor, &[3, 1, 3, 3], |metrics| edge(metrics, "curl"));
+
+    let address = server.url("").trim_start_matches("http://").to_owned();
+    let before = edge(&sensor.metrics(), &service);
+    for _ in 0..2 {
+        drop(TcpStream::connect(&address).expect("connect"));
+    }
+    // The one that waited for nginx to listen is such a connection as well, and may not have been told before.
+    expect(&sensor, &true, |metrics| edge(metrics, &service)[0] >= before[0] + 2);
+    let tcp = [("client", &*service), ("server", &*name), ("connection_type", "tcp")];
+    let requests = "traces_service_graph_request_total";
+    expect(&sensor, &true, |metrics| metrics.count(requests, &tcp) >= 2);
+    let metrics = sensor.metrics();
+    assert_eq!(
+        metrics.count(requests, &[("client", "curl"), ("server", &name), ("connection_type", "tcp")]),
+        0
+    );
+}
+
+/// `sensor flows` needs no running sensor.
+#[test]
+fn the_table_names_both_ends() {
+    let netns = Netns::pair();
+    let nc = Nc::new();
+    let (client, server) = (name(&nc.client), name(&nc.server));
+    let open = transfer(&nc, &netns, 1_000_000, |_| ());
+    let mut flows = std::process::Command::new(tests::sensor::binary());
+    let text = Process::start(flows.args(["flows", "--sort", "received"])).succeed(60);
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let row = |service: &str| {
+        // A long name is cut in its column.
+        let found = rows.iter().find(|row| service.starts_with(row[0].trim_end_matches('~')));
+        found.unwrap_or_else(|| panic!("no row of {service}:\n{text}")).clone()
+    };
+    let [local, remote] = [format!("{}:{PORT}", ADDRESSES[1]), ADDRESSES[0].to_owned()];
+    let receives = row(&server);
+    assert_eq!(receives[2], local, "{text}");
+    assert!(receives[3].starts_with(&remote), "{text}");
+    assert!(client.starts_with(receives[1].trim_end_matches('~')), "{text}");
+    assert_eq!(receives[5], "977K", "{text}");
+    assert!(server.starts_with(row(&client)[1].trim_end_matches('~')), "{text}");
     drop(open);
 }
 

@@ -25,6 +25,7 @@ pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["ope
 pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
 pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };
 pub(crate) const NC: Needed = Needed { package: "netcat-openbsd", programs: &["nc"] };
+pub(crate) const IPERF3: Needed = Needed { package: "iperf3", programs: &["iperf3"] };
 pub(crate) const NFT: Needed = Needed { package: "nftables", programs: &["nft"] };
 pub(crate) const QEMU: Needed = Needed { package: "qemu-system-x86", programs: &["qemu-system-x86_64"] };
 pub(crate) const MKE2FS: Needed = Needed { package: "e2fsprogs", programs: &["mke2fs"] };

@@ -9,6 +9,7 @@ mod diag;
 mod dump;
 mod event;
 mod failure;
+mod graph;
 mod listeners;
 mod namespace;
 mod places;

@@ -3,17 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lru::LruCache;
 
 use super::diag::Connected;
+use super::graph::Waiting;
 use super::listeners::Listeners;
 use super::{Dump, Ends, Event, Failure, Places, Totals, What};
 use crate::metric::flow::{FlowMetrics, Listening, Pair, ResetDirection};
+use crate::metric::graph::Graph;
 use crate::protocol::Role;
 
-/// Connections whose pair is remembered after their end, for a reset that is told after it.
-const ENDED: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
+/// Connections whose pair is remembered after their end, for a reset or an exchange that is told after it.
+const ENDED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// Settings of the table.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +51,8 @@ pub struct Table {
     listeners: Listeners,
     places: Places,
     socks: HashMap<u64, Ends>,
-    ended: LruCache<u64, Arc<Pair>>,
+    ended: LruCache<u64, Ended>,
+    waiting: Waiting,
     /// Numbers of sockets that ended since the last look was applied, which may still be in the next one.
     closed: HashSet<u64>,
     drops: HashMap<u64, u32>,
@@ -70,6 +74,13 @@ struct Flow {
     has_owner: bool,
     /// `None` when it is not observed.
     pair: Option<Arc<Pair>>,
+    /// Whether exchanges were seen on it.
+    has_exchanges: Arc<AtomicBool>,
+}
+
+struct Ended {
+    pair: Arc<Pair>,
+    has_exchanges: Arc<AtomicBool>,
 }
 
 impl Table {
@@ -83,6 +94,7 @@ impl Table {
             places,
             socks: HashMap::new(),
             ended: LruCache::new(ENDED),
+            waiting: Waiting::default(),
             closed: HashSet::new(),
             drops: HashMap::new(),
             queues: HashMap::new(),
@@ -130,6 +142,8 @@ impl Table {
                 if let Some(pair) = self.pair(&event.ends, Some(Role::Client), owner, names) {
                     let failure = Failure::of(event.error).unwrap_or(Failure::Aborted);
                     metrics.failed(&pair, failure, event.time_ns);
+                    let role = Some(Role::Client);
+                    self.waiting.over(&pair, role, Some(failure), Arc::default(), event.time_ns);
                 }
             }
             What::Closed => self.closed(event, names, metrics),
@@ -190,6 +204,7 @@ impl Table {
             told: Totals::default(),
             has_owner,
             pair,
+            has_exchanges: Arc::default(),
         };
         self.flows.insert(event.ends, flow);
     }
@@ -209,13 +224,15 @@ impl Table {
             let lifetime = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
             metrics.closed(&pair, failure, lifetime, event.time_ns);
             metrics.passed(&pair, &event.totals.since(flow.told), event.time_ns);
-            self.ended.put(event.sock, pair);
+            let has_exchanges = Arc::clone(&flow.has_exchanges);
+            self.waiting.over(&pair, flow.role, failure, has_exchanges, event.time_ns);
+            self.ended.put(event.sock, Ended { pair, has_exchanges: flow.has_exchanges });
         }
     }
 
     fn reset(&mut self, event: &Event, direction: ResetDirection, metrics: &mut FlowMetrics) {
         let flow = self.flows.get(&event.ends).and_then(|flow| flow.pair.as_ref());
-        if let Some(pair) = flow.or_else(|| self.ended.peek(&event.sock)) {
+        if let Some(pair) = flow.or_else(|| self.ended.peek(&event.sock).map(|ended| &ended.pair)) {
             metrics.reset(pair, direction, event.time_ns);
         }
     }
@@ -314,6 +331,7 @@ impl Table {
                 told,
                 has_owner: false,
                 pair: None,
+                has_exchanges: Arc::default(),
             };
             self.flows.insert(*ends, flow);
             let pair = self.pair(ends, None, None, names);
@@ -371,6 +389,31 @@ impl Table {
                 metrics.closed(&pair, None, None, now_ns);
             }
         }
+    }
+
+    /// Tells the edges of connections that are over and on which no exchange was seen.
+    pub fn tell_edges(&mut self, now_ns: u64, graph: &mut Graph) {
+        self.waiting.tell(now_ns, graph);
+    }
+
+    /// Who speaks with whom on a connection on which an exchange was seen; `None` when that is not observed.
+    pub(super) fn used(
+        &mut self,
+        sock: u64,
+        ends: &Ends,
+        role: Role,
+        service: &Arc<str>,
+        names: &impl Names,
+    ) -> Option<Arc<Pair>> {
+        if let Some(flow) = self.flows.get(ends) {
+            flow.has_exchanges.store(true, Ordering::Relaxed);
+            return flow.pair.clone();
+        }
+        if let Some(ended) = self.ended.get(&sock) {
+            ended.has_exchanges.store(true, Ordering::Relaxed);
+            return Some(Arc::clone(&ended.pair));
+        }
+        self.pair(ends, Some(role), Some(Arc::clone(service)), names)
     }
 
     /// Who speaks with whom; `None` when that is not observed.

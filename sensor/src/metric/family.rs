@@ -204,6 +204,15 @@ pub static FLOW_LISTENERS: [&Family; 3] = [
     &gauge("tcp_listen_queue_depth", "1", "Established connections that wait to be accepted.", LISTEN_LABELS),
     &gauge("tcp_listen_queue_limit", "1", "How many connections may wait to be accepted.", LISTEN_LABELS),
 ];
+const GRAPH_LABELS: &[&str] = &["client", "server", "connection_type"];
+
+/// The families of the service graph, in the order of [`EdgeValues`](super::graph::EdgeValues).
+pub static GRAPH: [&Family; 4] = [
+    &counter("traces_service_graph_request_total", "Requests from a service to another.", GRAPH_LABELS),
+    &counter("traces_service_graph_request_failed_total", "Those that failed.", GRAPH_LABELS),
+    &duration("traces_service_graph_request_client_seconds", "How long they took the client.", GRAPH_LABELS),
+    &duration("traces_service_graph_request_server_seconds", "How long they took the server.", GRAPH_LABELS),
+];
 /// Resets for nobody.
 pub static RESETS_WITHOUT_CONNECTION: Family = counter(
     "sensor_resets_without_connection_total",
@@ -365,7 +374,7 @@ pub fn flow() -> impl Iterator<Item = &'static &'static Family> {
 
 /// Every family.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    HTTP_SERVER.iter().chain(&HTTP_CLIENT).chain(flow()).chain(&OWN).copied()
+    HTTP_SERVER.iter().chain(&HTTP_CLIENT).chain(flow()).chain(&GRAPH).chain(&OWN).copied()
 }
 
 #[cfg(test)]

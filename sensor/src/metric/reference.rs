@@ -57,6 +57,13 @@ What a connection moved before the sensor started is not in them.
 
 ";
 
+const GRAPH: &str = "
+`client` and `server` are services; an end that is no process of this host is the name by which it was looked up or that the
+request names, else where it is (`peer_network` above). `connection_type` is absent where both ends are services of this
+host, `virtual_node` where one is not, and `tcp` for connections on which no exchange was seen: each counts as one request, at
+its end, and has no duration.
+";
+
 #[test]
 fn the_metrics_page_is_up_to_date() {
     let mut text = HEAD.to_owned();
@@ -71,6 +78,8 @@ fn the_metrics_page_is_up_to_date() {
     text.push_str(FLOW);
     buckets(&mut text, "`tcp_connect_duration_seconds` and `tcp_rtt_seconds`", &LATENCY);
     buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
+    section(&mut text, "## Service graph", &family::GRAPH);
+    text.push_str(GRAPH);
     section(&mut text, "## The sensor itself", &family::OWN);
     assert_up_to_date("metrics.md", &text);
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
 use super::flow::FlowMetrics;
+use super::graph::{Graph, graph};
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
@@ -17,6 +18,7 @@ pub struct Registry {
     server: HttpGroup,
     client: HttpGroup,
     flow: FlowMetrics,
+    graph: Graph,
     own: Own,
     exchanges: [u64; 2],
 }
@@ -31,6 +33,7 @@ impl Registry {
             server: HttpGroup::new(&HTTP_SERVER, max_series),
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
             flow: FlowMetrics::new(max_series),
+            graph: graph(max_series),
             own,
             exchanges: [0; 2],
         }
@@ -55,6 +58,11 @@ impl Registry {
         &mut self.flow
     }
 
+    /// The service graph.
+    pub fn graph(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
     /// What the sensor says of itself.
     pub fn own(&mut self) -> &mut Own {
         &mut self.own
@@ -63,7 +71,10 @@ impl Registry {
     /// Drops the series of exchanges that were last written before `before_ns` (nanoseconds of `CLOCK_MONOTONIC`),
     /// and says how many.
     pub fn expire(&mut self, before_ns: u64) -> usize {
-        self.server.expire(before_ns) + self.client.expire(before_ns) + self.flow.expire(before_ns)
+        self.server.expire(before_ns)
+            + self.client.expire(before_ns)
+            + self.flow.expire(before_ns)
+            + self.graph.expire(before_ns)
     }
 
     /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
@@ -80,7 +91,8 @@ impl Registry {
                 self.own.set(&family::SERIES_FOLDED, &[known.name], group.folded() as f64);
             }
         }
-        for (known, held, folded) in self.flow.fill() {
+        let graph = family::GRAPH.iter().map(|known| (*known, self.graph.len(), self.graph.folded()));
+        for (known, held, folded) in self.flow.fill().chain(graph) {
             self.own.set(&family::SERIES, &[known.name], held as f64);
             self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
         }
@@ -93,9 +105,9 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 8] {
+    pub fn sources(&self) -> [&dyn Source; 9] {
         let [pairs, failed, closed, resets, listeners] = self.flow.sources();
-        [&self.server, &self.client, pairs, failed, closed, resets, listeners, &self.own]
+        [&self.server, &self.client, pairs, failed, closed, resets, listeners, &self.graph, &self.own]
     }
 
     /// Calls `visit` with every series, family by family.

@@ -10,8 +10,8 @@ use crate::{
     capture::Capture,
     config::Config,
     flow::{Dump, Dumper, Names, Places, Table, TableConfig},
-    identity::Processes,
-    metric::{Shared, family},
+    identity::{Observed, Processes},
+    metric::{Shared, family, graph::Graph},
 };
 
 /// What `sensor_feature` calls it.
@@ -77,6 +77,20 @@ impl Flows {
         source.drain(limit, |event| self.table.event(&event, &mut names, metrics)) == limit
     }
 
+    /// Takes exchanges, for the service graph.
+    pub(super) fn exchanges(
+        &mut self,
+        observed: &[Observed],
+        processes: &mut Processes,
+        targets: &Targets,
+        graph: &mut Graph,
+    ) {
+        let names = Named { processes, targets };
+        for observed in observed {
+            self.table.exchange(observed, &names, graph);
+        }
+    }
+
     /// What is due once a second.
     pub(super) fn second(
         &mut self,
@@ -95,6 +109,7 @@ impl Flows {
             self.looked = Instant::now();
             self.dumper.ask(self.table.wants_holders());
         }
+        self.table.tell_edges(now_ns, registry.lock().graph());
         self.report(capture, registry);
     }
 

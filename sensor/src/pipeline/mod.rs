@@ -109,8 +109,10 @@ impl Pipeline {
                 self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
             }
         }
+        // First what is told of connections: exchanges are named by it.
+        let more = more | self.drain_flows();
         self.deliver();
-        more | self.drain_flows()
+        more
     }
 
     fn drain_flows(&mut self) -> bool {
@@ -210,6 +212,9 @@ impl Pipeline {
             let mut registry = self.registry.lock();
             for observed in &self.observed {
                 registry.record(observed);
+            }
+            if let Some(flows) = &mut self.flows {
+                flows.exchanges(&self.observed, &mut self.processes, &self.targets, registry.graph());
             }
         }
         self.sinks.take(&self.observed);

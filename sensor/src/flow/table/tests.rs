@@ -251,3 +251,28 @@ fn listeners_tell_their_queue_and_what_they_dropped() {
     assert_eq!(bench.sum("tcp_listen_queue_depth", "client"), 0.0);
     assert_eq!(bench.sum("tcp_listen_overflows_total", "client"), 2.0);
 }
+
+#[test]
+fn a_connection_without_an_exchange_is_an_edge() {
+    use crate::metric::Source as _;
+    use crate::metric::graph::graph;
+
+    let mut bench = Bench::new();
+    let mut edges = graph(10);
+    for port in [1000, 1001] {
+        bench.event(Event { task: by(2), ..event(What::Opened, ends(port), 10) });
+        bench.event(event(What::Closed, ends(port), 20));
+    }
+    bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
+    // One of them is told to have carried an exchange, after its end.
+    let sock = event(What::Closed, ends(1001), 20).sock;
+    assert!(bench.table.used(sock, &ends(1001), Role::Client, &"client".into(), &Fixed).is_some());
+    bench.table.tell_edges(1_000_000_000, &mut edges);
+    assert!(edges.is_empty(), "exchanges may still come");
+    bench.table.tell_edges(10_000_000_000, &mut edges);
+    let (labels, requests) = edges.read(0, 0).unwrap();
+    assert_eq!(requests, Sample::Counter(2.0));
+    assert_eq!(edges.read(1, 0).unwrap().1, Sample::Counter(1.0));
+    let labels: Vec<_> = labels.iter().collect();
+    assert_eq!(labels, [("client", "client"), ("connection_type", "tcp"), ("server", "node")]);
+}
