@@ -75,7 +75,7 @@ pub(crate) fn state(sock: u64) -> Result<u8, Counter> {
 /// The current process starts to connect.
 #[inline(always)]
 pub(crate) fn connects(sock: u64) -> Result<(), Counter> {
-    let connecting = Connecting { started_ns: now(), task: task::read_current()? };
+    let connecting = Connecting { started_ns: now(), task: current_task()? };
     if CONNECTING.insert(sock, connecting, 0).is_err() {
         count(FlowCounter::ConnectingFull);
     }
@@ -110,7 +110,7 @@ pub(crate) fn failed(sock: u64, from_listener: bool) -> Result<(), Counter> {
 /// The current process listens.
 #[inline(always)]
 pub(crate) fn listens(sock: u64) -> Result<(), Counter> {
-    told(sock, FlowKind::Listen, FlowCounter::OtherLost, 0, task::read_current()?)
+    told(sock, FlowKind::Listen, FlowCounter::OtherLost, 0, current_task()?)
 }
 
 /// A reset was sent or received on a connection.
@@ -123,6 +123,14 @@ pub(crate) fn reset(sock: u64, kind: FlowKind) -> Result<(), Counter> {
 #[inline(always)]
 pub(crate) fn closed(sock: u64) -> Result<(), Counter> {
     told(sock, FlowKind::Closed, FlowCounter::ClosedLost, 0, NOBODY)
+}
+
+/// Who the current thread is.
+#[inline(always)]
+fn current_task() -> Result<Task, Counter> {
+    let mut task = NOBODY;
+    task::update_current(&mut task)?;
+    Ok(task)
 }
 
 #[inline(always)]
