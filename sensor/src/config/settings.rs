@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Ship;
 use crate::capture;
 
 /// All settings.
@@ -29,6 +30,8 @@ pub struct Config {
     pub flow: Flow,
     /// How metrics are kept.
     pub metric: Metric,
+    /// What leaves the node, and where to.
+    pub ship: Ship,
 }
 
 impl Default for Config {
@@ -41,6 +44,7 @@ impl Default for Config {
             http: Http::default(),
             flow: Flow::default(),
             metric: Metric::default(),
+            ship: Ship::default(),
         }
     }
 }

@@ -80,7 +80,7 @@ fn the_metrics_page_is_up_to_date() {
     buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
     section(&mut text, "## Service graph", &family::GRAPH);
     text.push_str(GRAPH);
-    section(&mut text, "## The sensor itself", &family::OWN);
+    section(&mut text, "## The sensor itself", family::OWN);
     assert_up_to_date("metrics.md", &text);
 }
 

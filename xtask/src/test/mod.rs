@@ -91,6 +91,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::IPROUTE,
             servers::NC,
             servers::NFT,
+            servers::PROMETHEUS,
         ])
     });
     if there {
