@@ -393,6 +393,12 @@ pub static SHIP_UNSAMPLED: Family = counter(
     "Exchanges of which no span is sent, because their trace is not in the sample.",
     &[],
 );
+/// Lines that were too long.
+pub static SHIP_CUT: Family = counter(
+    "sensor_ship_cut_lines_total",
+    "Lines that were cut, because the receiver takes none over 256 KiB.",
+    &[],
+);
 /// Series that are sent.
 pub static SHIP_ACTIVE_SERIES: Family = gauge(
     "sensor_ship_active_series",
@@ -437,6 +443,7 @@ pub static OWN: &[&Family] = &[
     &SHIP_SPOOL_BYTES,
     &SHIP_TORN,
     &SHIP_UNSAMPLED,
+    &SHIP_CUT,
     &SHIP_ACTIVE_SERIES,
 ];
 

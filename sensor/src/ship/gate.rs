@@ -29,9 +29,6 @@ impl Signal {
     }
 }
 
-/// Looks at an encoded, uncompressed payload; what it returns is what leaves. The only caller is
-/// [`Store::accept`](super::store::Store::accept).
-#[must_use]
-pub fn before_compression(_signal: Signal, payload: Vec<u8>) -> Vec<u8> {
-    payload
-}
+/// Looks at an encoded, uncompressed payload; what it leaves there is what leaves the node, in as many bytes, as the
+/// message around them tells lengths. The only caller is [`Store::accept`](super::store::Store::accept).
+pub fn before_compression(_signal: Signal, _payload: &mut [u8]) {}

@@ -1,6 +1,7 @@
 //! Straight to the receivers, and nothing lost on the way.
 
 pub mod gate;
+pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod otlp;

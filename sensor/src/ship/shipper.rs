@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::gate::Signal;
+use super::logs;
 use super::metrics::{self, Ticker};
 use super::plan::{self, Plan};
 use super::remote_write::{Collector, External};
@@ -74,6 +75,8 @@ pub struct Shipper {
     registry: Shared,
     outlet: Outlet,
     spans: Arc<traces::Counts>,
+    log_outlet: logs::Outlet,
+    lines: Arc<logs::Counts>,
     collector: Option<(External, Arc<Mutex<Collector>>)>,
     /// By name: they outlive a change of the settings.
     stats: HashMap<String, Arc<Stats>>,
@@ -91,6 +94,8 @@ impl Shipper {
             registry,
             outlet: Outlet::default(),
             spans: Arc::default(),
+            log_outlet: logs::Outlet::default(),
+            lines: Arc::default(),
             collector: None,
             stats: HashMap::new(),
             running: None,
@@ -106,6 +111,12 @@ impl Shipper {
     #[must_use]
     pub fn sink(&self) -> Sink {
         Sink::new(self.outlet.clone(), Arc::clone(&self.spans))
+    }
+
+    /// The way of what processes write.
+    #[must_use]
+    pub fn log_sink(&self) -> logs::Sink {
+        logs::Sink::new(self.log_outlet.clone(), Arc::clone(&self.lines))
     }
 
     /// Goes on by new settings. What waits in the spool stays there, for those receivers that still have their names.
@@ -131,6 +142,7 @@ impl Shipper {
         let back = before.as_ref().map(|running| (running.settings.clone(), running.plans.clone()));
         if let Some(running) = before {
             let renamed = self.collector.as_ref().is_some_and(|(known, _)| *known != external);
+            self.log_outlet.close();
             running.halt(&self.outlet, renamed).await;
         }
         match self.run(settings.clone(), plans, clients) {
@@ -220,6 +232,10 @@ impl Shipper {
             let batches = self.outlet.open(Sampler::new(&settings.traces), &resource);
             writers.spawn(traces::write(batches, store.clone()));
         }
+        if let Some(store) = stores.get(&Signal::Logs) {
+            let batches = self.log_outlet.open(&settings.cluster, &node);
+            writers.spawn(logs::write(batches, store.clone()));
+        }
         self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers });
         Ok(())
     }
@@ -243,6 +259,7 @@ impl Shipper {
     pub async fn stop(mut self) {
         let Some(mut running) = self.running.take() else { return };
         self.outlet.close();
+        self.log_outlet.close();
         // The ticker ends at any word; the writer of spans has written all when it ends.
         running.stop.send_replace(Stop::Run);
         while running.writers.join_next().await.is_some() {}
@@ -295,6 +312,10 @@ impl Shipper {
             lost.push(("traces", "", "busy", self.spans.busy.load(Ordering::Relaxed)));
             lost.push(("traces", "", "keep_budget", self.spans.over_budget.load(Ordering::Relaxed)));
             own.set(&family::SHIP_UNSAMPLED, &[], self.spans.unsampled.load(Ordering::Relaxed) as f64);
+        }
+        if seen.contains(&Signal::Logs) {
+            lost.push(("logs", "", "busy", self.lines.busy.load(Ordering::Relaxed)));
+            own.set(&family::SHIP_CUT, &[], self.lines.cut.load(Ordering::Relaxed) as f64);
         }
         for (signal, receiver, cause, count) in lost {
             own.set(&family::SHIP_LOST, &[signal, receiver, cause], count as f64);

@@ -70,9 +70,9 @@ impl Store {
 
     /// Takes an encoded payload: through the gate, packed, and onto the disk, on which it blocks. A payload that can't
     /// be written is lost and counted.
-    pub fn accept(&self, payload: Vec<u8>, items: u32) {
+    pub fn accept(&self, mut payload: Vec<u8>, items: u32) {
         let inner = &*self.0;
-        let payload = gate::before_compression(inner.signal, payload);
+        gate::before_compression(inner.signal, &mut payload);
         let packed = wire::pack(inner.signal, &payload);
         drop(payload);
         let pushed = self.queue().push(&packed, items, now_ms());
