@@ -16,7 +16,7 @@ use crate::{emit::now, globals::offset, kernel, socket, task};
 
 /// Records for the daemon, apart from those of HTTP. Full: the record is dropped and counted by what it was.
 #[map]
-static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 
 /// Connections that processes are opening, by the address of their `struct sock`; gone when that has succeeded or
 /// failed. Full: who opened it and when is not known, and counted.

@@ -16,7 +16,7 @@ use crate::semantic::{self, Address, ErrorType, Host};
 /// this how far one has come.
 const PATIENCE_NS: u64 = 6_000_000_000;
 /// The most connections that wait; beyond that the oldest waits no longer.
-const WAITING: usize = 65_536;
+const WAITING: usize = 16_384;
 
 /// Connections that are over, and that are an edge of their own unless exchanges were seen on them.
 #[derive(Debug, Default)]
