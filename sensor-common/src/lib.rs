@@ -7,5 +7,6 @@
 pub mod cause;
 pub mod connection;
 pub mod flow;
+pub mod http2;
 pub mod offsets;
 pub mod record;

@@ -17,6 +17,7 @@ mod emit;
 mod flow;
 mod globals;
 mod hooks;
+mod http2;
 mod kernel;
 mod maps;
 mod message;

@@ -9,12 +9,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
     ("chain.py", include_str!("../fixtures/chain.py")),
     ("chain.js", include_str!("../fixtures/chain.js")),
+    ("grpc_server.py", include_str!("../fixtures/grpc_server.py")),
+    ("grpc_client.py", include_str!("../fixtures/grpc_client.py")),
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
     ("calls.lua", include_str!("../fixtures/calls.lua")),
     ("gate.lua", include_str!("../fixtures/gate.lua")),

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
+use super::family::{self, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
 use super::flow::FlowMetrics;
 use super::graph::{Graph, graph};
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
+use super::rpc::{self, RpcGroup};
 use super::{Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
@@ -19,6 +20,8 @@ pub struct Registry {
     client: HttpGroup,
     flow: FlowMetrics,
     graph: Graph,
+    rpc_server: RpcGroup,
+    rpc_client: RpcGroup,
     own: Own,
     exchanges: [u64; 2],
 }
@@ -34,6 +37,8 @@ impl Registry {
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
             flow: FlowMetrics::new(max_series),
             graph: graph(max_series),
+            rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
+            rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
             own,
             exchanges: [0; 2],
         }
@@ -41,15 +46,12 @@ impl Registry {
 
     /// Records an exchange.
     pub fn record(&mut self, observed: &Observed) {
-        match observed.exchange.role {
-            Role::Server => {
-                self.exchanges[0] += 1;
-                http::record(&mut self.server, observed);
-            }
-            Role::Client => {
-                self.exchanges[1] += 1;
-                http::record(&mut self.client, observed);
-            }
+        self.exchanges[observed.exchange.role as usize] += 1;
+        match (observed.exchange.role, &observed.exchange.grpc) {
+            (Role::Server, None) => http::record(&mut self.server, observed),
+            (Role::Client, None) => http::record(&mut self.client, observed),
+            (Role::Server, Some(grpc)) => rpc::record(&mut self.rpc_server, observed, grpc),
+            (Role::Client, Some(grpc)) => rpc::record(&mut self.rpc_client, observed, grpc),
         }
     }
 
@@ -75,6 +77,8 @@ impl Registry {
             + self.client.expire(before_ns)
             + self.flow.expire(before_ns)
             + self.graph.expire(before_ns)
+            + self.rpc_server.expire(before_ns)
+            + self.rpc_client.expire(before_ns)
     }
 
     /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
@@ -85,10 +89,15 @@ impl Registry {
         for (role, count) in [Role::Server, Role::Client].into_iter().zip(self.exchanges) {
             self.own.set(&family::EXCHANGES, &[semantic::role_name(role)], count as f64);
         }
-        for group in [&self.server, &self.client] {
-            for known in group.families() {
-                self.own.set(&family::SERIES, &[known.name], group.len() as f64);
-                self.own.set(&family::SERIES_FOLDED, &[known.name], group.folded() as f64);
+        for (families, len, folded) in [
+            (self.server.families(), self.server.len(), self.server.folded()),
+            (self.client.families(), self.client.len(), self.client.folded()),
+            (self.rpc_server.families(), self.rpc_server.len(), self.rpc_server.folded()),
+            (self.rpc_client.families(), self.rpc_client.len(), self.rpc_client.folded()),
+        ] {
+            for known in families {
+                self.own.set(&family::SERIES, &[known.name], len as f64);
+                self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
             }
         }
         let graph = family::GRAPH.iter().map(|known| (*known, self.graph.len(), self.graph.folded()));
@@ -105,9 +114,21 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 9] {
+    pub fn sources(&self) -> [&dyn Source; 11] {
         let [pairs, failed, closed, resets, listeners] = self.flow.sources();
-        [&self.server, &self.client, pairs, failed, closed, resets, listeners, &self.graph, &self.own]
+        [
+            &self.server,
+            &self.client,
+            &self.rpc_server,
+            &self.rpc_client,
+            pairs,
+            failed,
+            closed,
+            resets,
+            listeners,
+            &self.graph,
+            &self.own,
+        ]
     }
 
     /// Calls `visit` with every series, family by family.
