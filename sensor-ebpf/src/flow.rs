@@ -1,7 +1,7 @@
 //! What is told of a TCP connection below HTTP: maps of its own, and the making of its records.
 
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::bpf_ringbuf_output,
     macros::map,
     maps::{HashMap, PerCpuArray, RingBuf},
@@ -14,9 +14,14 @@ use sensor_common::{
 
 use crate::{emit::now, globals::offset, kernel, socket, task};
 
+/// Size of the ring buffer. What is mapped of it counts twice, as ring buffers are mapped.
+const RING_BYTES: u32 = 1 << 20;
+/// The daemon is woken when this much waits, and reads on a timer else.
+const WAKE_BYTES: u64 = RING_BYTES as u64 / 4;
+
 /// Records for the daemon, apart from those of HTTP. Full: the record is dropped and counted by what it was.
 #[map]
-static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
+static FLOW_EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 /// Connections that processes are opening, by the address of their `struct sock`; gone when that has succeeded or
 /// failed. Full: who opened it and when is not known, and counted.
@@ -164,13 +169,15 @@ fn told(sock: u64, kind: FlowKind, lost: FlowCounter, started_ns: u64, task: Tas
     if port != 0 {
         record.tuple.local_port = u16::from_be(port);
     }
-    // SAFETY: the record is on the stack and whole; the map is a ring buffer. The daemon reads on a timer.
+    let is_filling = FLOW_EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= WAKE_BYTES;
+    let wake = if is_filling { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: the record is on the stack and whole; the map is a ring buffer.
     let result = unsafe {
         bpf_ringbuf_output(
             (&raw const FLOW_EVENTS).cast_mut().cast(),
             core::ptr::from_mut(&mut record).cast(),
             size_of::<Flow>() as u64,
-            u64::from(BPF_RB_NO_WAKEUP),
+            u64::from(wake),
         )
     };
     count(if result == 0 { FlowCounter::Records } else { lost });

@@ -14,8 +14,10 @@ const COMMON: [(&str, &str); 4] = [
     ("sched_process_fork", "sched_process_fork"),
     ("sched_process_exit", "sched_process_exit"),
 ];
-/// Programs of connections, named as their tracepoints.
-const FLOW: [&str; 3] = ["inet_sock_set_state", "tcp_receive_reset", "tcp_send_reset"];
+/// The program of connections, named as its tracepoint.
+const FLOW: &str = "inet_sock_set_state";
+/// Programs of resets, named as their tracepoints.
+const RESETS: [&str; 2] = ["tcp_receive_reset", "tcp_send_reset"];
 /// Programs of the socket route, named as their tracepoints.
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
@@ -38,17 +40,19 @@ pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
 }
 
-/// Attaches the programs of connections; what could not be, with the reason. Without the first there is nothing to
-/// tell.
-pub(super) fn flow(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<Vec<CaptureError>, CaptureError> {
+/// Attaches the program of connections.
+pub(super) fn flow(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     if kernel.flow_offsets.is_none() {
         return Err(CaptureError::Unsupported(
             "the kernel's BTF does not describe struct tcp_sock".to_owned(),
         ));
     }
-    let [state, resets @ ..] = FLOW;
-    raw_tracepoint(ebpf, state, state)?;
-    Ok(resets.into_iter().filter_map(|name| raw_tracepoint(ebpf, name, name).err()).collect())
+    raw_tracepoint(ebpf, FLOW, FLOW)
+}
+
+/// Attaches the programs of resets.
+pub(super) fn resets(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    RESETS.into_iter().try_for_each(|name| raw_tracepoint(ebpf, name, name))
 }
 
 /// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it

@@ -8,8 +8,9 @@ use sensor_common::{
     flow::{Flow, FlowCounter, FlowKind},
     record::Record as _,
 };
+use tokio::io::unix::AsyncFd;
 
-use super::{CaptureError, Kernel, attach, decode::address, session::take};
+use super::{Capability, CaptureError, Kernel, attach, decode::address, session::take};
 use crate::{
     flow::{Ends, Event, What},
     protocol,
@@ -17,7 +18,7 @@ use crate::{
 
 /// The programs of connections and their maps.
 pub struct Flows {
-    ring: RingBuf<MapData>,
+    ring: AsyncFd<RingBuf<MapData>>,
     counters: PerCpuArray<MapData, u64>,
     refused: Vec<CaptureError>,
     runs: bool,
@@ -28,12 +29,19 @@ impl Flows {
     /// Attaches the programs that the kernel allows. What it refuses is kept, and is no error: everything else works
     /// without it.
     pub(super) fn start(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<Self, CaptureError> {
-        let (runs, refused) = match attach::flow(ebpf, kernel) {
-            Ok(refused) => (true, refused),
-            Err(error) => (false, vec![error]),
-        };
+        let states = attach::flow(ebpf, kernel);
+        let runs = states.is_ok();
+        let resets = runs.then(|| (Capability::TcpResets, attach::resets(ebpf)));
+        let mut refused = Vec::new();
+        for (capability, attached) in [(Capability::TcpStates, states)].into_iter().chain(resets) {
+            capability.learn(attached.as_ref().map(|()| String::new()).map_err(CaptureError::brief));
+            refused.extend(attached.err());
+        }
         let ring = RingBuf::try_from(take(ebpf, "FLOW_EVENTS")?)
             .map_err(|error| CaptureError::kernel("map", "FLOW_EVENTS", error))?;
+        // SAFETY: the ring buffer owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
+        let ring = unsafe { AsyncFd::register(ring) }
+            .map_err(|error| CaptureError::kernel("watch", "FLOW_EVENTS", std::io::Error::from(error)))?;
         let counters = PerCpuArray::try_from(take(ebpf, "FLOW_COUNTERS")?)
             .map_err(|error| CaptureError::kernel("open", "FLOW_COUNTERS", error))?;
         Ok(Self { ring, counters, refused, runs, rejected: 0 })
@@ -51,11 +59,18 @@ impl Flows {
         &self.refused
     }
 
+    /// Waits until the ring buffer is filling up.
+    pub(super) async fn filling(&self) -> std::io::Result<()> {
+        self.ring.readable().await?.clear_ready();
+        Ok(())
+    }
+
     /// Hands all records that wait, up to `limit`, to `sink`; how many there were.
     pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Event)) -> usize {
+        let ring = self.ring.get_mut();
         let mut records = 0;
         while records < limit {
-            let Some(item) = self.ring.next() else { break };
+            let Some(item) = ring.next() else { break };
             match decode(&item) {
                 Some(event) => sink(event),
                 None => self.rejected += 1,

@@ -141,13 +141,22 @@ impl Capture {
         programs
     }
 
-    /// Waits until the ring buffer is filling up. Records below that mark wait for the reader's timer.
+    /// Waits until a ring buffer is filling up. Records below that mark wait for the reader's timer.
     ///
     /// # Errors
     /// When the descriptor can no longer be watched.
     pub async fn filling(&self) -> std::io::Result<()> {
-        self.events.readable().await?.clear_ready();
-        Ok(())
+        let events = async {
+            self.events.readable().await?.clear_ready();
+            Ok(())
+        };
+        match &self.flows {
+            Some(flows) => tokio::select! {
+                result = events => result,
+                result = flows.filling() => result,
+            },
+            None => events.await,
+        }
     }
 
     /// Hands all records that wait, up to `limit`, to `sink`.

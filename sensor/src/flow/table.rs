@@ -38,8 +38,6 @@ pub trait Names {
 pub struct Losses {
     /// Connections for which the table had no room: what passes on them is told at their end.
     pub table_full: u64,
-    /// Connections that are gone without an end: what passed on them since the last look is not told.
-    pub end_unseen: u64,
     /// Network namespaces that could not be read, each time.
     pub namespace_unread: u64,
 }
@@ -181,10 +179,9 @@ impl Table {
         pair: Option<Arc<Pair>>,
         metrics: &mut FlowMetrics,
     ) {
-        // The end of the one before was lost.
+        // The end of the one before was lost, and counted by who lost it.
         if self.flows.contains_key(&event.ends) {
             self.forget(&event.ends, event.time_ns, metrics);
-            self.losses.end_unseen += 1;
         }
         if self.flows.len() >= self.config.max_connections {
             self.losses.table_full += 1;
@@ -214,7 +211,8 @@ impl Table {
         let failure = Failure::of(event.error);
         let Some(flow) = self.forget(&event.ends, event.time_ns, metrics) else {
             // It was too many, or its establishment was lost; its figures are whole all the same.
-            if let Some(pair) = self.pair(&event.ends, None, None, names) {
+            let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
+            if let Some(pair) = self.pair(&event.ends, None, owner, names) {
                 metrics.closed(&pair, failure, None, event.time_ns);
                 metrics.passed(&pair, &event.totals, event.time_ns);
             }
@@ -374,7 +372,7 @@ impl Table {
         flow.pair = pair;
     }
 
-    /// Forgets connections that a look did not find: their end was lost.
+    /// Forgets connections that a look did not find: their end was lost, and counted by who lost it.
     fn drop_unseen(&mut self, dump: &Dump, metrics: &mut FlowMetrics, now_ns: u64) {
         let read: HashSet<u32> = dump.namespaces.iter().map(|namespace| namespace.inode).collect();
         let gone: Vec<Ends> = self
@@ -384,10 +382,7 @@ impl Table {
             .map(|(ends, _)| *ends)
             .collect();
         for ends in gone {
-            self.losses.end_unseen += 1;
-            if let Some(pair) = self.forget(&ends, now_ns, metrics).and_then(|flow| flow.pair) {
-                metrics.closed(&pair, None, None, now_ns);
-            }
+            self.forget(&ends, now_ns, metrics);
         }
     }
 

@@ -219,13 +219,6 @@ pub static RESETS_WITHOUT_CONNECTION: Family = counter(
     "Resets that the kernel sent for no connection, such as the answer to a closed port.",
     &[],
 );
-/// Whether connections are followed.
-pub static FEATURE: Family = gauge(
-    "sensor_feature",
-    "1",
-    "1 when what the label names runs, 0 when this kernel does not allow it.",
-    &["feature"],
-);
 /// The cost of looking at all sockets.
 pub static FLOW_INTERVAL_CPU: Family = Family {
     name: "sensor_flow_interval_cpu_seconds",
@@ -473,7 +466,6 @@ pub static OWN: &[&Family] = &[
     &BUILD_INFO,
     &INFO,
     &RESETS_WITHOUT_CONNECTION,
-    &FEATURE,
     &FLOW_INTERVAL_CPU,
     &FLOW_SOCKETS,
     &CAPABILITY,

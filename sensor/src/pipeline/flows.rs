@@ -14,9 +14,6 @@ use crate::{
     metric::{Shared, family, graph::Graph},
 };
 
-/// What `sensor_feature` calls it.
-const FEATURE: &str = "flows";
-
 /// The table of connections and what feeds it.
 pub(super) struct Flows {
     table: Table,
@@ -39,9 +36,7 @@ impl Flows {
         for refused in source.refused() {
             tracing::warn!("connections are not followed, or not wholly: {}", refused.brief());
         }
-        let runs = source.run();
-        registry.lock().own().set(&family::FEATURE, &[FEATURE], f64::from(u8::from(runs)));
-        if !runs {
+        if !source.run() {
             return None;
         }
         let max_connections = config.flow.max_connections;
@@ -156,7 +151,6 @@ impl Flows {
         }
         for (cause, count) in [
             ("flow_table_full", losses.table_full),
-            ("flow_end_unseen", losses.end_unseen),
             ("flow_namespace_unread", losses.namespace_unread),
             ("flow_rejected_record", source.rejected()),
         ] {
