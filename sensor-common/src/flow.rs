@@ -31,8 +31,6 @@ pub enum FlowKind {
 pub struct Flow {
     /// A [`FlowKind`]; no flags, no payload.
     pub prefix: Prefix,
-    /// Address of the `struct sock`, reused only after [`FlowKind::Closed`] or [`FlowKind::Failed`].
-    pub key: u64,
     /// When it happened, in nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
     /// When the process started to connect, by the same clock; 0 where that is not known or there was no such process.
@@ -70,7 +68,7 @@ pub struct Totals {
 }
 
 const _: () = assert!(size_of::<Totals>() == 40);
-const _: () = assert!(size_of::<Flow>() == 152);
+const _: () = assert!(size_of::<Flow>() == 144);
 
 // SAFETY: integers and byte arrays only, and the size asserts above leave no room for implicit padding.
 unsafe impl Record for Flow {}

@@ -154,7 +154,6 @@ fn told(sock: u64, kind: FlowKind, lost: FlowCounter, started_ns: u64, task: Tas
     let error: u32 = kernel::read(sock + flow_offset!(sk_err))?;
     let mut record = Flow {
         prefix: Prefix { kind: kind as u16, flags: 0, payload: 0 },
-        key: sock,
         time_ns: now(),
         started_ns,
         error,

@@ -1,6 +1,5 @@
 //! TCP connections below HTTP: bytes, retransmits, failures and pairs are those of the kernel and of the test.
 
-use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,46 +7,16 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::sys::socket::{Backlog, setsockopt, sockopt};
+use nix::sys::socket::Backlog;
 use tempfile::TempDir;
 use tests::client::curl;
+use tests::flows::{PORT, burst, expect, expect_all_of, of, passed, sensor};
 use tests::metrics::Metrics;
 use tests::netns::{ADDRESSES, Figures, Netns};
 use tests::process::{Process, copy, unique};
-use tests::sensor::{Options, SETTLE, Sensor, own_name};
+use tests::sensor::{SETTLE, own_name};
 use tests::server::Server;
 use tests::wait::{patience, wait_for, wait_until};
-
-/// Below the ports of clients, so that it is a label. Each test has network namespaces of its own.
-const PORT: u16 = 5201;
-
-fn sensor() -> Sensor {
-    Options::default().flow("interval", "1s").start()
-}
-
-/// Waits until what a scrape says passes, and fails with what it says else.
-#[track_caller]
-fn expect<T: PartialEq + std::fmt::Debug>(sensor: &Sensor, expected: &T, read: impl Fn(&Metrics) -> T) {
-    wait_for(patience(SETTLE), || (read(&sensor.metrics()) == *expected).then_some(()));
-    let found = read(&sensor.metrics());
-    assert_eq!(
-        found,
-        *expected,
-        "told (left), true (right); lost {:?}",
-        tests::sensor::lost(&sensor.metrics())
-    );
-}
-
-fn of<'a>(service: &'a str, port: &'a str) -> [(&'static str, &'a str); 2] {
-    [("service_name", service), ("server_port", port)]
-}
-
-/// Bytes sent and received, segments sent and received, and retransmits of a service, by the sensor.
-fn passed(metrics: &Metrics, service: &str, port: u16) -> [u64; 5] {
-    let port = port.to_string();
-    ["sent_bytes", "received_bytes", "sent_segments", "received_segments", "retransmits"]
-        .map(|name| metrics.count(&format!("tcp_{name}_total"), &of(service, &port)))
-}
 
 /// The same by ss(8).
 fn shown(figures: &Figures) -> [u64; 5] {
@@ -158,33 +127,6 @@ fn retransmits_are_those_of_the_kernel() {
     assert!(lost > 0, "nothing was lost on the way");
 }
 
-/// Connections that come and go between two looks at all sockets are told by their end.
-#[test]
-fn a_short_connection_is_told_by_its_end() {
-    let sensor = Options::default().flow("interval", "1h").start();
-    let netns = Netns::new();
-    let (port, service) = (PORT.to_string(), own_name());
-    netns.run(|| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
-        for _ in 0..10 {
-            let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
-            let (mut server, _) = listener.accept().expect("accept");
-            client.write_all(&[1; 1000]).expect("send");
-            server.read_exact(&mut [0; 1000]).expect("receive");
-            server.write_all(&[2; 300]).expect("send");
-            client.read_exact(&mut [0; 300]).expect("receive");
-        }
-    });
-    expect(&sensor, &[10, 10, 20], |metrics| {
-        ["opened", "accepted", "closed"]
-            .map(|what| metrics.count(&format!("tcp_connections_{what}_total"), &of(&service, &port)))
-    });
-    let [sent, received, ..] = passed(&sensor.metrics(), &service, PORT);
-    assert_eq!(sent, 10 * 1_300);
-    // The end of each stream is a byte more, where it came before the socket's own end.
-    assert!((13_000..=13_020).contains(&received), "{received}");
-}
-
 /// IPv6 and an IPv4 client of an IPv6 listener.
 #[test]
 fn both_families_are_told() {
@@ -240,35 +182,6 @@ fn failures_have_their_reasons() {
     expect(&sensor, &vec![("unreachable".to_owned(), 1)], |metrics| failed(metrics, 5204));
 }
 
-/// An established connection that the other end cuts.
-#[test]
-fn a_reset_is_told_at_both_ends() {
-    let sensor = sensor();
-    let netns = Netns::new();
-    netns.run(|| {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).expect("listen");
-        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).expect("connect");
-        let (server, _) = listener.accept().expect("accept");
-        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-        setsockopt(&server, sockopt::Linger, &linger).expect("set SO_LINGER");
-        drop(server);
-        client.read(&mut [0; 1]).expect_err("the connection is reset");
-    });
-    let (port, service) = (PORT.to_string(), own_name());
-    expect(&sensor, &[1, 1, 1, 2], |metrics| {
-        let count = |name: &str, label: (&'static str, &'static str)| {
-            let [service, port] = of(&service, &port);
-            metrics.count(name, &[service, port, label])
-        };
-        [
-            count("tcp_resets_total", ("direction", "sent")),
-            count("tcp_resets_total", ("direction", "received")),
-            count("tcp_connections_closed_total", ("error_type", "reset")),
-            metrics.count("tcp_connections_closed_total", &of(&service, &port)),
-        ]
-    });
-}
-
 /// A listener that does not accept.
 #[test]
 fn a_full_queue_is_told() {
@@ -297,61 +210,6 @@ fn a_full_queue_is_told() {
     drop(open);
 }
 
-/// Opens and cuts this many connections as fast as one thread can. The listener is left, so that who accepted stays
-/// known.
-fn burst(netns: &Netns, connections: u32) -> TcpListener {
-    netns.run(|| {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).expect("listen");
-        for i in 0..connections {
-            // Each server address has its own set of client ports.
-            let address = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + i % 16);
-            let client = TcpStream::connect((address, PORT)).expect("connect");
-            let (server, _) = listener.accept().expect("accept");
-            let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
-            setsockopt(&client, sockopt::Linger, &linger).expect("set SO_LINGER");
-            drop((client, server));
-        }
-        listener
-    })
-}
-
-const CHANGES: [&str; 3] = ["opened", "accepted", "closed"];
-
-/// Connections of [`burst`] that were opened, accepted and closed, by the sensor.
-fn told(metrics: &Metrics) -> [u64; 3] {
-    let (port, service) = (PORT.to_string(), own_name());
-    // An end whose beginning was lost has no known owner.
-    CHANGES.map(|what| {
-        let of_service =
-            |service| metrics.count(&format!("tcp_connections_{what}_total"), &of(service, &port));
-        of_service(&service) + of_service("")
-    })
-}
-
-/// The same of those that were lost, here and elsewhere on the host.
-fn untold(metrics: &Metrics) -> [u64; 3] {
-    CHANGES.map(|what| metrics.count("sensor_lost_total", &[("cause", &format!("flow_ring_full_{what}"))]))
-}
-
-/// Waits until everything that happened was told or lost, and requires that no more was told than happened. What
-/// was told and lost.
-#[track_caller]
-fn expect_all_of(sensor: &Sensor, connections: u32) -> [[u64; 3]; 2] {
-    let all = [1, 1, 2].map(|ends| ends * u64::from(connections));
-    let look = || {
-        let metrics = sensor.metrics();
-        [told(&metrics), untold(&metrics)]
-    };
-    let is_whole = |[told, lost]: [[u64; 3]; 2]| (0..3).all(|i| told[i] + lost[i] >= all[i]);
-    wait_for(patience(SETTLE), || is_whole(look()).then_some(()));
-    let found = look();
-    let [told, lost] = found;
-    eprintln!("{connections} connections: told {told:?}, lost {lost:?}");
-    assert!(is_whole(found), "{CHANGES:?}: told {told:?}, lost {lost:?} of {all:?}");
-    assert!((0..3).all(|i| told[i] <= all[i]), "{CHANGES:?}: told {told:?} of {all:?}");
-    found
-}
-
 /// 50 000 connections as fast as one thread can make them: counted, or counted as lost.
 #[test]
 fn a_burst_is_counted() {
@@ -360,22 +218,6 @@ fn a_burst_is_counted() {
     let netns = Netns::new();
     let listener = burst(&netns, CONNECTIONS);
     expect_all_of(&sensor, CONNECTIONS);
-    drop(listener);
-}
-
-/// While the sensor does not read, what has no room is counted by what it was.
-#[test]
-fn what_has_no_room_is_counted() {
-    const CONNECTIONS: u32 = 5_000;
-    let sensor = sensor();
-    let netns = Netns::new();
-    sensor.signal(Signal::SIGSTOP);
-    let listener = burst(&netns, CONNECTIONS);
-    sensor.signal(Signal::SIGCONT);
-    let [told, lost] = expect_all_of(&sensor, CONNECTIONS);
-    for what in [told, lost] {
-        assert!(what.iter().all(|count| *count > 0), "told {told:?}, lost {lost:?}");
-    }
     drop(listener);
 }
 

@@ -118,7 +118,6 @@ fn decode(bytes: &[u8]) -> Option<Event> {
     let tuple = &flow.tuple;
     Some(Event {
         what,
-        sock: flow.key,
         time_ns: flow.time_ns,
         started_ns: (flow.started_ns != 0).then_some(flow.started_ns),
         error: i32::try_from(flow.error).unwrap_or_default(),
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_unknown_is_refused() {
-        assert!(decode(&[0; 151]).is_none());
+        assert!(decode(&[0; 143]).is_none());
         assert!(decode(Flow::default().bytes()).is_none());
     }
 }

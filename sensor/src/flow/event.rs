@@ -39,8 +39,6 @@ pub enum What {
 pub struct Event {
     /// What happened.
     pub what: What,
-    /// Address of the socket in the kernel, the same for all events of a connection.
-    pub sock: u64,
     /// When, in nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
     /// When the process started to connect.

@@ -72,9 +72,7 @@ impl Table {
         let exchange = &observed.exchange;
         let endpoints = &exchange.endpoints;
         let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
-        let Some(pair) =
-            self.used(exchange.connection.key, &ends, exchange.role, &observed.service_name, names)
-        else {
+        let Some(pair) = self.used(&ends, exchange.role, &observed.service_name, names) else {
             return;
         };
         let took = Some(semantic::duration_ns(exchange));

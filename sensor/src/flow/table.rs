@@ -48,8 +48,8 @@ pub struct Table {
     flows: HashMap<Ends, Flow>,
     listeners: Listeners,
     places: Places,
-    socks: HashMap<u64, Ends>,
-    ended: LruCache<u64, Ended>,
+    /// By its ends: the address of a socket is used again sooner than an exchange on it may be told.
+    ended: LruCache<Ends, Ended>,
     waiting: Waiting,
     /// Numbers of sockets that ended since the last look was applied, which may still be in the next one.
     closed: HashSet<u64>,
@@ -61,7 +61,6 @@ pub struct Table {
 }
 
 struct Flow {
-    sock: Option<u64>,
     cookie: Option<u64>,
     role: Option<Role>,
     /// When it was established, where that was seen.
@@ -90,7 +89,6 @@ impl Table {
             flows: HashMap::new(),
             listeners: Listeners::default(),
             places,
-            socks: HashMap::new(),
             ended: LruCache::new(ENDED),
             waiting: Waiting::default(),
             closed: HashSet::new(),
@@ -191,9 +189,7 @@ impl Table {
             metrics.active(pair, 1, event.time_ns);
         }
         self.wants_holders |= !has_owner;
-        self.socks.insert(event.sock, event.ends);
         let flow = Flow {
-            sock: Some(event.sock),
             cookie: event.cookie,
             role: Some(role),
             since_ns: Some(event.time_ns),
@@ -224,22 +220,19 @@ impl Table {
             metrics.passed(&pair, &event.totals.since(flow.told), event.time_ns);
             let has_exchanges = Arc::clone(&flow.has_exchanges);
             self.waiting.over(&pair, flow.role, failure, has_exchanges, event.time_ns);
-            self.ended.put(event.sock, Ended { pair, has_exchanges: flow.has_exchanges });
+            self.ended.put(event.ends, Ended { pair, has_exchanges: flow.has_exchanges });
         }
     }
 
     fn reset(&mut self, event: &Event, direction: ResetDirection, metrics: &mut FlowMetrics) {
         let flow = self.flows.get(&event.ends).and_then(|flow| flow.pair.as_ref());
-        if let Some(pair) = flow.or_else(|| self.ended.peek(&event.sock).map(|ended| &ended.pair)) {
+        if let Some(pair) = flow.or_else(|| self.ended.peek(&event.ends).map(|ended| &ended.pair)) {
             metrics.reset(pair, direction, event.time_ns);
         }
     }
 
     fn forget(&mut self, ends: &Ends, now_ns: u64, metrics: &mut FlowMetrics) -> Option<Flow> {
         let flow = self.flows.remove(ends)?;
-        if let Some(sock) = flow.sock {
-            self.socks.remove(&sock);
-        }
         if let Some(pair) = &flow.pair {
             metrics.active(pair, -1, now_ns);
         }
@@ -321,7 +314,6 @@ impl Table {
             // Older than the sensor, or its establishment was lost. What passed before the sensor is not told.
             let told = if self.looks == 0 { socket.totals } else { Totals::default() };
             let flow = Flow {
-                sock: None,
                 cookie: Some(socket.cookie),
                 role: None,
                 since_ns: None,
@@ -394,7 +386,6 @@ impl Table {
     /// Who speaks with whom on a connection on which an exchange was seen; `None` when that is not observed.
     pub(super) fn used(
         &mut self,
-        sock: u64,
         ends: &Ends,
         role: Role,
         service: &Arc<str>,
@@ -404,7 +395,7 @@ impl Table {
             flow.has_exchanges.store(true, Ordering::Relaxed);
             return flow.pair.clone();
         }
-        if let Some(ended) = self.ended.get(&sock) {
+        if let Some(ended) = self.ended.get(ends) {
             ended.has_exchanges.store(true, Ordering::Relaxed);
             return Some(Arc::clone(&ended.pair));
         }
