@@ -1,35 +1,43 @@
 //! The service graph: edges from exchanges, and from connections on which none was seen.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::table::{Names, Table};
 use super::{Ends, Failure};
 use crate::identity::Observed;
 use crate::metric::flow::Pair;
 use crate::metric::graph::{Edge, EdgeKind, Graph, Request, record};
+use crate::metric::group::OTHER;
 use crate::protocol::Role;
 use crate::semantic::{self, Address, ErrorType, Host};
 
-/// How long a connection that is over waits for exchanges on it to be told, in nanoseconds: the tracker asks for as long as
-/// this how far one has come.
-const PATIENCE_NS: u64 = 6_000_000_000;
-/// The most connections that wait; beyond that the oldest waits no longer.
-const WAITING: usize = 16_384;
+/// How long a connection that is over waits for exchanges on it to be told, in seconds: the tracker asks for nearly as
+/// long as this how far one has come.
+const PATIENCE: u64 = 6;
+/// The most edges to wait of one second; what finds no room is of one whose ends are both `other`.
+const EDGES: usize = 4_096;
+const SECOND_NS: u64 = 1_000_000_000;
 
-/// Connections that are over, and that are an edge of their own unless exchanges were seen on them.
+/// Connections that are over, and that are an edge of their own unless exchanges were seen on them: how many of each
+/// edge ended in each second. There are as many entries as edges in use, not as connections.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    queue: VecDeque<Over>,
+    seconds: VecDeque<(u64, HashMap<Over, u64>)>,
 }
 
-#[derive(Debug)]
+/// A connection that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Over {
-    due_ns: u64,
     edge: Edge,
     failed: bool,
-    has_exchanges: Arc<AtomicBool>,
+}
+
+/// What a connection that waits is known by.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    second: u64,
+    over: Over,
 }
 
 impl Waiting {
@@ -39,27 +47,46 @@ impl Waiting {
         pair: &Pair,
         role: Option<Role>,
         failure: Option<Failure>,
-        has_exchanges: Arc<AtomicBool>,
         now_ns: u64,
-    ) {
+    ) -> Option<Ticket> {
         let (client, server) = match role {
             Some(Role::Client) => (Arc::clone(&pair.service), peer(pair)),
             Some(Role::Server) if pair.peer_service.is_empty() => (peer(pair), Arc::clone(&pair.service)),
-            _ => return,
+            _ => return None,
         };
         let edge = Edge { client, server, kind: EdgeKind::Connections };
-        let failed = failure.is_some();
-        self.queue.push_back(Over { due_ns: now_ns + PATIENCE_NS, edge, failed, has_exchanges });
+        let mut over = Over { edge, failed: failure.is_some() };
+        let second = now_ns / SECOND_NS;
+        // Ends are told in the order of their records, which may be that of several processors.
+        let second = self.seconds.back().map_or(second, |(last, _)| second.max(*last));
+        if self.seconds.back().is_none_or(|(last, _)| *last != second) {
+            self.seconds.push_back((second, HashMap::new()));
+        }
+        let (_, counts) = self.seconds.back_mut()?;
+        if counts.len() >= EDGES && !counts.contains_key(&over) {
+            over.edge.client = OTHER.into();
+            over.edge.server = OTHER.into();
+        }
+        *counts.entry(over.clone()).or_default() += 1;
+        Some(Ticket { second, over })
+    }
+
+    /// An exchange was seen on a connection: it waits no longer.
+    pub(super) fn used(&mut self, ticket: &Ticket) {
+        let found = self.seconds.iter_mut().find(|(second, _)| *second == ticket.second);
+        if let Some(count) = found.and_then(|(_, counts)| counts.get_mut(&ticket.over)) {
+            *count -= 1;
+        }
     }
 
     /// Tells those that have waited long enough.
     pub(super) fn tell(&mut self, now_ns: u64, graph: &mut Graph) {
-        while let Some(over) = self.queue.front()
-            && (over.due_ns <= now_ns || self.queue.len() > WAITING)
-            && let Some(over) = self.queue.pop_front()
+        while let Some((second, _)) = self.seconds.front()
+            && second + PATIENCE < now_ns / SECOND_NS
+            && let Some((_, counts)) = self.seconds.pop_front()
         {
-            if !over.has_exchanges.load(Ordering::Relaxed) {
-                let request = Request { counts: true, failed: over.failed, ..Request::default() };
+            for (over, count) in counts {
+                let request = Request { count, failed: over.failed, ..Request::default() };
                 record(graph, &over.edge, request, now_ns);
             }
         }
@@ -87,12 +114,13 @@ impl Table {
                     Some(Address::Name(name)) if !is_known && pair.peer_name.is_empty() => name.into(),
                     _ => peer(&pair),
                 };
-                let request = Request { counts: true, failed, client_ns: took, server_ns: None };
+                let request = Request { count: 1, failed, client_ns: took, server_ns: None };
                 (Edge { client: service, server, kind }, request)
             }
             Role::Server => {
                 // Where the client is known, its own exchange counts.
-                let request = Request { counts: !is_known, failed, client_ns: None, server_ns: took };
+                let request =
+                    Request { count: u64::from(!is_known), failed, client_ns: None, server_ns: took };
                 (Edge { client: peer(&pair), server: service, kind }, request)
             }
         };

@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lru::LruCache;
 
 use super::diag::Connected;
-use super::graph::Waiting;
+use super::graph::{Ticket, Waiting};
 use super::listeners::Listeners;
 use super::{Dump, Ends, Event, Failure, Places, Totals, What};
 use crate::metric::flow::{FlowMetrics, Listening, Pair, ResetDirection};
@@ -72,12 +71,13 @@ struct Flow {
     /// `None` when it is not observed.
     pair: Option<Arc<Pair>>,
     /// Whether exchanges were seen on it.
-    has_exchanges: Arc<AtomicBool>,
+    has_exchanges: bool,
 }
 
 struct Ended {
     pair: Arc<Pair>,
-    has_exchanges: Arc<AtomicBool>,
+    /// Until an exchange was seen on it.
+    ticket: Option<Ticket>,
 }
 
 impl Table {
@@ -139,7 +139,7 @@ impl Table {
                     let failure = Failure::of(event.error).unwrap_or(Failure::Aborted);
                     metrics.failed(&pair, failure, event.time_ns);
                     let role = Some(Role::Client);
-                    self.waiting.over(&pair, role, Some(failure), Arc::default(), event.time_ns);
+                    self.waiting.over(&pair, role, Some(failure), event.time_ns);
                 }
             }
             What::Closed => self.closed(event, names, metrics),
@@ -197,7 +197,7 @@ impl Table {
             told: Totals::default(),
             has_owner,
             pair,
-            has_exchanges: Arc::default(),
+            has_exchanges: false,
         };
         self.flows.insert(event.ends, flow);
     }
@@ -218,9 +218,9 @@ impl Table {
             let lifetime = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
             metrics.closed(&pair, failure, lifetime, event.time_ns);
             metrics.passed(&pair, &event.totals.since(flow.told), event.time_ns);
-            let has_exchanges = Arc::clone(&flow.has_exchanges);
-            self.waiting.over(&pair, flow.role, failure, has_exchanges, event.time_ns);
-            self.ended.put(event.ends, Ended { pair, has_exchanges: flow.has_exchanges });
+            let waits = !flow.has_exchanges;
+            let ticket = waits.then(|| self.waiting.over(&pair, flow.role, failure, event.time_ns)).flatten();
+            self.ended.put(event.ends, Ended { pair, ticket });
         }
     }
 
@@ -321,7 +321,7 @@ impl Table {
                 told,
                 has_owner: false,
                 pair: None,
-                has_exchanges: Arc::default(),
+                has_exchanges: false,
             };
             self.flows.insert(*ends, flow);
             let pair = self.pair(ends, None, None, names);
@@ -391,12 +391,14 @@ impl Table {
         service: &Arc<str>,
         names: &impl Names,
     ) -> Option<Arc<Pair>> {
-        if let Some(flow) = self.flows.get(ends) {
-            flow.has_exchanges.store(true, Ordering::Relaxed);
+        if let Some(flow) = self.flows.get_mut(ends) {
+            flow.has_exchanges = true;
             return flow.pair.clone();
         }
-        if let Some(ended) = self.ended.get(ends) {
-            ended.has_exchanges.store(true, Ordering::Relaxed);
+        if let Some(ended) = self.ended.get_mut(ends) {
+            if let Some(ticket) = ended.ticket.take() {
+                self.waiting.used(&ticket);
+            }
             return Some(Arc::clone(&ended.pair));
         }
         self.pair(ends, Some(role), Some(Arc::clone(service)), names)

@@ -60,12 +60,12 @@ impl Values for EdgeValues {
     }
 }
 
-/// What is told of one request.
+/// What is told of one request, or of several without a duration.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Request {
-    /// It is counted: the other end of it is not told apart from this.
-    pub counts: bool,
-    /// It failed.
+    /// How many of them are counted: none where the other end tells it.
+    pub count: u64,
+    /// They failed.
     pub failed: bool,
     /// How long it took the client, in nanoseconds.
     pub client_ns: Option<u64>,
@@ -93,9 +93,9 @@ pub fn record(graph: &mut Graph, edge: &Edge, request: Request, now_ns: u64) {
         (edge.clone(), labels)
     };
     let values = graph.values(edge, now_ns, make);
-    if request.counts {
-        values.requests += 1;
-        values.failed += u64::from(request.failed);
+    values.requests += request.count;
+    if request.failed {
+        values.failed += request.count;
     }
     if let Some(took) = request.client_ns {
         values.client.record(&DURATION, took);
@@ -114,7 +114,7 @@ mod tests {
     fn both_ends_of_a_request_are_one_request() {
         let mut graph = graph(10);
         let edge = Edge { client: "shop".into(), server: "bank".into(), kind: EdgeKind::Requests };
-        let client = Request { counts: true, failed: true, client_ns: Some(7), server_ns: None };
+        let client = Request { count: 1, failed: true, client_ns: Some(7), server_ns: None };
         record(&mut graph, &edge, client, 1);
         record(&mut graph, &edge, Request { server_ns: Some(5), ..Request::default() }, 1);
         let read = |family| graph.read(family, 0).unwrap().1;
