@@ -171,8 +171,12 @@ impl Iperf {
         let mut server = Command::new("iperf3");
         command::clean(&mut server);
         server.args(["--server", "--bind", "127.0.0.1", "--port", &port.to_string()]);
-        let process =
-            server.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start iperf3")?;
+        let process = server
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("cannot start iperf3")?;
         let iperf = Self { port, process };
         let deadline = Instant::now() + START;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
