@@ -85,7 +85,7 @@ impl Waiting {
             && second + PATIENCE < now_ns / SECOND_NS
             && let Some((_, counts)) = self.seconds.pop_front()
         {
-            for (over, count) in counts {
+            for (over, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 let request = Request { count, failed: over.failed, ..Request::default() };
                 record(graph, &over.edge, request, now_ns);
             }
@@ -134,4 +134,61 @@ fn peer(pair: &Pair) -> Arc<str> {
         .into_iter()
         .find(|name| !name.is_empty())
         .map_or_else(|| pair.network.name().into(), Arc::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::Network;
+    use crate::metric::graph::graph;
+    use crate::metric::{Sample, Source as _};
+
+    fn from(client: &str) -> Pair {
+        Pair {
+            service: client.into(),
+            peer_service: "web".into(),
+            peer_name: "".into(),
+            network: Network::Node,
+            server_port: Some(80),
+        }
+    }
+
+    fn requests(graph: &Graph) -> Vec<(String, Sample<'_>)> {
+        (0..graph.slots())
+            .filter_map(|slot| graph.read(0, slot))
+            .map(|(labels, sample)| (labels.get("client").to_owned(), sample))
+            .collect()
+    }
+
+    #[test]
+    fn those_with_exchanges_are_no_edges() {
+        let (mut waiting, mut graph) = (Waiting::default(), graph(10));
+        let end = |waiting: &mut Waiting, second| {
+            waiting.over(&from("shop"), Some(Role::Client), None, second * SECOND_NS)
+        };
+        let ticket = end(&mut waiting, 1).unwrap();
+        end(&mut waiting, 1).unwrap();
+        let late = end(&mut waiting, 2).unwrap();
+        waiting.used(&ticket);
+        let asked = waiting.over(&from("spoke"), Some(Role::Client), None, 2 * SECOND_NS).unwrap();
+        waiting.used(&asked);
+        waiting.tell(8 * SECOND_NS, &mut graph);
+        assert_eq!(requests(&graph), [("shop".to_owned(), Sample::Counter(1.0))]);
+        waiting.tell(9 * SECOND_NS, &mut graph);
+        // It is told already.
+        waiting.used(&late);
+        assert_eq!(requests(&graph), [("shop".to_owned(), Sample::Counter(2.0))]);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_of_one_edge() {
+        let (mut waiting, mut graph) = (Waiting::default(), graph(2 * EDGES));
+        for client in 0..EDGES + 5 {
+            waiting.over(&from(&client.to_string()), Some(Role::Client), None, SECOND_NS);
+        }
+        waiting.tell(9 * SECOND_NS, &mut graph);
+        let found = requests(&graph);
+        assert_eq!(found.len(), EDGES + 1);
+        assert!(found.contains(&(OTHER.to_owned(), Sample::Counter(5.0))));
+    }
 }
