@@ -7,7 +7,7 @@ use sensor::{
     capture::CaptureError,
     cli::{
         args::{Args, Command},
-        check, log, mask, run,
+        check, flows, log, mask, run,
     },
     config::{Config, ConfigError},
 };
@@ -40,6 +40,7 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Run(run) => run.config.as_deref(),
         Command::Check(check) => check.config.as_deref(),
         Command::Mask(mask) => mask.config.as_deref(),
+        Command::Flows(_) => None,
     };
     let mut config = Config::load(path)?;
     if let Some(filter) = &args.log {
@@ -57,6 +58,10 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Mask(args) => {
             let output = std::io::BufWriter::new(std::io::stdout().lock());
             mask::mask(args, &config, std::io::stdin().lock(), output, std::io::stderr().lock())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Flows(args) => {
+            flows::flows(args, &mut std::io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(_) => {

@@ -13,9 +13,11 @@
 pub mod calls;
 pub mod client;
 pub mod fixtures;
+pub mod flows;
 pub mod http2;
 pub mod link;
 pub mod metrics;
+pub mod netns;
 pub mod process;
 pub mod receiver;
 pub mod sensor;

@@ -24,6 +24,7 @@ pub const SETTLE: u64 = 20;
 pub struct Options {
     capture: Vec<(String, String)>,
     target: Vec<(String, String)>,
+    flow: Vec<(String, String)>,
     arguments: Vec<String>,
     more: String,
     environment: Vec<(String, String)>,
@@ -48,6 +49,13 @@ impl Options {
     #[must_use]
     pub fn capture(mut self, key: &str, value: &str) -> Self {
         self.capture.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A setting below `flow`.
+    #[must_use]
+    pub fn flow(mut self, key: &str, value: &str) -> Self {
+        self.flow.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -87,7 +95,10 @@ impl Options {
         {
             capture.push(("route".to_owned(), route));
         }
-        section("capture", &capture) + &section("target", &self.target) + &self.more
+        section("capture", &capture)
+            + &section("target", &self.target)
+            + &section("flow", &self.flow)
+            + &self.more
     }
 
     /// Starts the sensor and waits until it captures.

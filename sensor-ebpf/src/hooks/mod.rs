@@ -2,6 +2,7 @@
 
 mod close;
 mod fentry;
+mod flow;
 mod next;
 mod process;
 mod socket;

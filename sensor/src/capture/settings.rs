@@ -49,4 +49,6 @@ pub struct Settings {
     pub max_connections: u32,
     /// Whether only processes named by [`super::Capture::target`] are followed.
     pub selected_only: bool,
+    /// Whether connections are followed below HTTP.
+    pub flows: bool,
 }

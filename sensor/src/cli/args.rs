@@ -27,6 +27,8 @@ pub enum Command {
     Check(Check),
     /// Mask standard input line by line, as the sensor does before anything leaves
     Mask(Mask),
+    /// Print the TCP connections of this host now, in all network namespaces, with the names of who speaks
+    Flows(Flows),
 }
 
 /// The arguments of `sensor run`.
@@ -84,6 +86,34 @@ pub enum Layer {
     Full,
 }
 
+/// The arguments of `sensor flows`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Flows {
+    /// What comes first: the greatest figure, or the alphabet
+    #[arg(long, value_name = "WHAT", default_value = "sent")]
+    pub sort: Sort,
+    /// Print at most this many
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// The order of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Bytes sent
+    Sent,
+    /// Bytes received
+    Received,
+    /// Segments sent again
+    Retransmits,
+    /// Round-trip time
+    Rtt,
+    /// Name of the local process
+    Service,
+    /// Name or place of the other end
+    Peer,
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
@@ -123,6 +153,14 @@ mod tests {
         assert_eq!(all.listen, Some("[::]:0".parse().unwrap()));
         assert_eq!(all.duration, Some(Duration::from_secs(90)));
         assert_eq!(all.print, Some(Print::Spans));
+    }
+
+    #[test]
+    fn flows_are_sorted_by_bytes_sent_unless_asked_otherwise() {
+        let flows = |line: &str| parse(line).unwrap().command;
+        assert_eq!(flows("sensor flows"), Command::Flows(Flows { sort: Sort::Sent, limit: None }));
+        let asked = Flows { sort: Sort::Rtt, limit: Some(3) };
+        assert_eq!(flows("sensor flows --sort rtt --limit 3"), Command::Flows(asked));
     }
 
     #[test]

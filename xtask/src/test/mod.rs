@@ -90,6 +90,9 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::PYTHON,
             servers::NODE,
             servers::JDK,
+            servers::IPROUTE,
+            servers::NC,
+            servers::NFT,
             servers::PROMETHEUS,
         ])
     });
