@@ -8,7 +8,7 @@
 
 use sensor_common::{
     cause::Counter,
-    mask::{BLOCK, NO_DIGITS, Text, no_digits},
+    mask::{BLOCK, DENSE, Text, WORD, count_digits},
     record::HEAD_CAPACITY,
 };
 
@@ -59,21 +59,24 @@ impl Text for Slot {
     }
 
     #[inline(always)]
-    fn has_digit(&self, at: u32) -> bool {
+    fn digits(&self, at: u32) -> u32 {
         // SAFETY: as above, and seven bytes more are within the room.
-        let word = unsafe { self.at(at & !7).cast::<u64>().read() };
-        no_digits(word) != NO_DIGITS
+        count_digits(unsafe { self.at(at & !7).cast::<u64>().read() })
     }
 
     #[inline(always)]
-    fn has_digits(&self, at: u32) -> bool {
+    fn is_dense(&self, at: u32, before: u32) -> bool {
         let words = self.at(at & !7).cast::<u64>();
-        let mut none = NO_DIGITS;
-        for word in 0..BLOCK as usize / size_of::<u64>() {
+        let mut before = before;
+        let mut most = 0;
+        for word in 0..(BLOCK / WORD) as usize {
             // SAFETY: as above, and a block more is within the room.
-            none &= no_digits(unsafe { words.add(word).read() });
+            let digits = count_digits(unsafe { words.add(word).read() });
+            // VERIFIER: all kernels: no branch, which would multiply the states.
+            most |= before + digits;
+            before = digits;
         }
-        none != NO_DIGITS
+        most >= DENSE
     }
 }
 
@@ -102,7 +105,7 @@ macro_rules! masker {
                 if unsafe { (*state).at() } >= length {
                     break;
                 }
-                $steps(slot, length);
+                $steps(slot, length, more);
             }
             if more == 0 {
                 // SAFETY: as above.
@@ -114,7 +117,7 @@ macro_rules! masker {
         /// Reads on, and judges.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $steps(slot: u32, length: u32) -> u32 {
+        extern "C" fn $steps(slot: u32, length: u32, more: u32) -> u32 {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
             let state = unsafe { &raw mut (*found).$state };
@@ -123,7 +126,7 @@ macro_rules! masker {
                 if unsafe { (*state).at() } >= length {
                     break;
                 }
-                let ended = $step(slot, length);
+                let ended = $step(slot, length, more);
                 if ended != 0 {
                     $ended(slot, ended);
                 }
@@ -134,7 +137,7 @@ macro_rules! masker {
         /// Reads on.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $step(slot: u32, length: u32) -> u32 {
+        extern "C" fn $step(slot: u32, length: u32, more: u32) -> u32 {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
             let (text, state) = unsafe {
@@ -143,7 +146,7 @@ macro_rules! masker {
                     &mut (*found).$state,
                 )
             };
-            sensor_common::mask::step(&text, state, length)
+            sensor_common::mask::step(&text, state, length, more != 0)
         }
 
         /// Judges what has ended.

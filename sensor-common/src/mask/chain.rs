@@ -231,7 +231,7 @@ impl State {
     #[inline(always)]
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        fresh(&self.digits) | fresh(&self.link) == 0
+        fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) == 0
     }
 
     /// Digits in the chain.

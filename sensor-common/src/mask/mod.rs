@@ -37,20 +37,30 @@ pub trait Text {
     fn byte(&self, at: u32) -> u8;
     /// Puts [`MASK`] there.
     fn hide(&mut self, at: u32);
-    /// Whether one of the eight bytes from `at`, a multiple of eight, is a digit.
-    fn has_digit(&self, at: u32) -> bool;
-    /// Whether one of the [`BLOCK`] bytes from `at`, a multiple of eight, is a digit.
-    fn has_digits(&self, at: u32) -> bool;
+    /// How many of the [`WORD`] bytes from `at`, a multiple of it, are digits.
+    fn digits(&self, at: u32) -> u32;
+    /// Whether two words next to each other among those of the [`BLOCK`] from `at`, and one with `before` digits before
+    /// them, have [`DENSE`] digits.
+    fn is_dense(&self, at: u32, before: u32) -> bool;
 }
 
-/// Bytes that are looked at together: without a digit in them, that is all.
+/// Bytes that are looked at together: where digits are too few for a card, that is all.
 pub const BLOCK: u32 = 64;
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
+/// Two words next to each other have so many digits somewhere in each card.
+///
+/// Within a chain at least half of the bytes of a word are digits, those of escapes among them. So a card of the least
+/// length has two whole words of four, or one whole word of `k >= 4` and the rest in the words around it, of which one
+/// has half of `12 - k` or more, or all its digits in two words.
+pub const DENSE: u32 = 8;
+/// Where two words are dense for the first time, the chain began at most two words before them, and an escape before the
+/// chain at most one word earlier: a chain that is older would have been dense before.
+const REACH: u32 = 4 * WORD;
 /// The most bytes that one [`step`] takes in, beside those that it passes.
 pub const STEP: u32 = 2;
-/// Blocks without a digit that one [`step`] passes.
-const BLOCKS: u32 = 64;
+/// Blocks that one [`step`] passes.
+const BLOCKS: u32 = 16;
 
 impl Text for [u8] {
     fn byte(&self, at: u32) -> u8 {
@@ -63,15 +73,22 @@ impl Text for [u8] {
         }
     }
 
-    fn has_digit(&self, at: u32) -> bool {
-        self.iter().skip(at as usize).take(WORD as usize).any(u8::is_ascii_digit)
+    fn digits(&self, at: u32) -> u32 {
+        let rest = self.get(at as usize..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(word) => count_digits(u64::from_le_bytes(*word)),
+            None => rest.iter().filter(|byte| byte.is_ascii_digit()).count() as u32,
+        }
     }
 
-    fn has_digits(&self, at: u32) -> bool {
-        match self.get(at as usize..).and_then(<[u8]>::first_chunk::<{ BLOCK as usize }>) {
-            Some(block) => block.iter().fold(false, |found, byte| found | byte.is_ascii_digit()),
-            None => true,
-        }
+    fn is_dense(&self, at: u32, before: u32) -> bool {
+        let mut before = before;
+        (0..BLOCK).step_by(WORD as usize).any(|offset| {
+            let digits = self.digits(at + offset);
+            let dense = before + digits >= DENSE;
+            before = digits;
+            dense
+        })
     }
 }
 
@@ -82,7 +99,7 @@ impl Text for [u8] {
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     while state.at() < length {
-        let ended = step(text, state, length);
+        let ended = step(text, state, length, more);
         judge(text, state, ended);
     }
     if !more {
@@ -91,36 +108,66 @@ pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     cut(text, state, length, more) as usize
 }
 
-/// The answer of [`no_digits`] when none of the eight bytes is one.
-pub const NO_DIGITS: u64 = 0x8080_8080_8080_8080;
-
-/// The high bit of each of eight bytes that is no ASCII digit.
+/// How many of eight bytes are ASCII digits.
 #[inline(always)]
 #[must_use]
-pub const fn no_digits(word: u64) -> u64 {
+pub const fn count_digits(word: u64) -> u32 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    const HIGH: u64 = !LOW;
     let value = word ^ 0x3030_3030_3030_3030;
-    ((value & LOW).wrapping_add(0x7676_7676_7676_7676) | value) & NO_DIGITS
+    // The high bit of each byte that is none.
+    let others = ((value & LOW).wrapping_add(0x7676_7676_7676_7676) | value) & HIGH;
+    ((others ^ HIGH) >> 7).wrapping_mul(0x0101_0101_0101_0101).wrapping_shr(56) as u32
 }
 
-/// Reads on, past what holds no digit and then a few bytes; earlier where something ended that has to be judged.
-/// That is the result: what ended, or 0.
+/// Where the first byte is that has to be taken in, of those from `from` on, a multiple of [`WORD`], where the scan is
+/// idle: all before it can be no part of a card. With `more`, what may go on in the next chunk is not passed.
 #[inline(always)]
-pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 {
+fn passed(text: &(impl Text + ?Sized), from: u32, length: u32, more: bool) -> u32 {
+    let end = if !more {
+        length
+    } else if length > REACH {
+        length - REACH
+    } else {
+        0
+    };
+    let mut at = from;
+    let mut before = 0;
+    for _ in 0..rolled(BLOCKS) {
+        if at.wrapping_add(BLOCK) > end || text.is_dense(at, before) {
+            break;
+        }
+        at = at.wrapping_add(BLOCK);
+        before = text.digits(at.wrapping_sub(WORD));
+    }
+    for _ in 0..rolled(BLOCK / WORD) {
+        let limit = if more { at.wrapping_add(WORD) } else { at.wrapping_add(1) };
+        if limit > end {
+            break;
+        }
+        let digits = text.digits(at);
+        if before + digits >= DENSE {
+            break;
+        }
+        before = digits;
+        at = at.wrapping_add(WORD);
+    }
+    if at >= length {
+        at
+    } else if at.wrapping_sub(from) > REACH {
+        at.wrapping_sub(REACH)
+    } else {
+        from
+    }
+}
+
+/// Reads on, past what can hold no card and then a few bytes; earlier where something ended that has to be judged.
+/// That is the result: what ended, or 0. With `more`, the text goes on behind `length`.
+#[inline(always)]
+pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> u32 {
     let mut at = state.at();
     if state.is_idle() && at.is_multiple_of(WORD) {
-        for _ in 0..rolled(BLOCKS) {
-            if at >= length || text.has_digits(at) {
-                break;
-            }
-            at = at.wrapping_add(BLOCK);
-        }
-        for _ in 0..rolled(BLOCK / WORD) {
-            if at >= length || text.has_digit(at) {
-                break;
-            }
-            at = at.wrapping_add(WORD);
-        }
+        at = passed(text, at, length, more);
     }
     let end = at | (STEP - 1);
     for _ in 0..rolled(STEP) {
@@ -148,7 +195,7 @@ pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 
 }
 
 /// Judges what has ended.
-fn judge(text: &mut [u8], state: &mut State, ended: u32) {
+fn judge(text: &mut (impl Text + ?Sized), state: &mut State, ended: u32) {
     if ended == 0 || state.digits() < chain::SHORTEST {
         return;
     }

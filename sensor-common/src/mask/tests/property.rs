@@ -147,6 +147,41 @@ fn assert_covered(before: &str, written: &str, after: &str) -> Result<(), TestCa
     Ok(())
 }
 
+/// A text of which every byte is taken in.
+struct Unpassed(Vec<u8>);
+
+impl Text for Unpassed {
+    fn byte(&self, at: u32) -> u8 {
+        self.0.byte(at)
+    }
+
+    fn hide(&mut self, at: u32) {
+        self.0.hide(at);
+    }
+
+    fn digits(&self, _: u32) -> u32 {
+        DENSE
+    }
+
+    fn is_dense(&self, _: u32, _: u32) -> bool {
+        true
+    }
+}
+
+impl Unpassed {
+    fn mask(&mut self, state: &mut State, more: bool) -> u32 {
+        let length = u32::try_from(self.0.len()).unwrap();
+        while state.at() < length {
+            let ended = step(self, state, length, more);
+            judge(self, state, ended);
+        }
+        if !more {
+            judge(self, state, state.ends_at_last());
+        }
+        cut(self, state, length, more)
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4096))]
 
@@ -194,6 +229,33 @@ proptest! {
         let written = printed(&card, separator);
         // 6-13 and fours are printed; 17 digits and more in fours too.
         assert_covered(before, &written, &after)?;
+    }
+
+    #[test]
+    fn what_is_passed_holds_no_card(
+        text in proptest::collection::vec(
+            prop_oneof![
+                "[0-9]{1,9}", "[ .+-]", "%2[0dDeEbB]?", "[a-fx:%]{1,9}", card(), " {1,40}",
+            ],
+            0..60,
+        ),
+        skew in 0..8_usize, cut in 0..400_usize,
+    ) {
+        let text = format!("{}{}", &"        "[..skew], text.concat());
+        let (quick, cards) = mask(text.as_bytes());
+        let mut slow = Unpassed(text.clone().into_bytes());
+        let mut state = State::NEW;
+        slow.mask(&mut state, false);
+        prop_assert_eq!(String::from_utf8_lossy(&quick), String::from_utf8_lossy(&slow.0));
+        prop_assert_eq!(cards, state.masked);
+        // The same in chunks.
+        let mut slow = Unpassed(text.as_bytes()[..cut.min(text.len())].to_vec());
+        let mut state = State::NEW;
+        let slow_done = slow.mask(&mut state, true);
+        let mut quick = text.as_bytes()[..cut.min(text.len())].to_vec();
+        let mut state = State::NEW;
+        let quick_done = in_place(&mut quick, &mut state, true);
+        prop_assert_eq!((slow_done as usize, slow.0), (quick_done, quick));
     }
 
     #[test]
