@@ -6,5 +6,6 @@
 
 pub mod cause;
 pub mod connection;
+pub mod log;
 pub mod offsets;
 pub mod record;

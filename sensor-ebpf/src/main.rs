@@ -17,6 +17,7 @@ mod emit;
 mod globals;
 mod hooks;
 mod kernel;
+mod log;
 mod maps;
 mod message;
 mod observe;

@@ -69,6 +69,15 @@ mod arch {
     }
 }
 
+/// The system call that the current thread is in; `None` when it is no 64-bit call.
+#[inline(always)]
+pub(crate) fn current() -> Result<Option<Call>, Counter> {
+    // SAFETY: the helpers have no preconditions; the registers' address is only used to read from.
+    let address = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let registers: arch::Registers = kernel::read(address + arch::FIRST)?;
+    Ok(arch::call(&registers))
+}
+
 /// The buffers of the system call that the current thread is in.
 ///
 /// [`Buffers::NONE`] when the call is none of those that name one buffer or vector: `sendfile`, `splice`,
@@ -76,10 +85,7 @@ mod arch {
 /// which one this is. A kernel thread has no user registers: all zero, which is no 64-bit call either.
 #[inline(always)]
 pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
-    // SAFETY: the helpers have no preconditions; the registers' address is only used to read from.
-    let address = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let registers: arch::Registers = kernel::read(address + arch::FIRST)?;
-    let Some(call) = arch::call(&registers) else { return Ok(Buffers::NONE) };
+    let Some(call) = current()? else { return Ok(Buffers::NONE) };
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),

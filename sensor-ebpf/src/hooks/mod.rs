@@ -2,6 +2,9 @@
 
 mod close;
 mod fentry;
+mod log;
+mod log_exec;
+mod log_fentry;
 mod process;
 mod socket;
 mod syscall;

@@ -43,12 +43,58 @@ const SYSCALLS: [&str; 12] = [
     "sendfile64",
     "splice",
 ];
+/// The program that sees which standard streams a program starts with.
+const LOG_EXEC: &str = "log_exec";
+/// Programs that see writes to pipes and terminals, and the function at whose return they are.
+const LOG_PIPE: (&str, &str) = ("log_pipe_write", "pipe_write");
+const LOG_TTY: (&str, &str) = ("log_tty_write", "tty_write");
+/// The same where functions cannot be traced, and the call at whose return they are.
+const LOG_SYSCALLS: [(&str, &str); 6] = [
+    ("log_write", "write"),
+    ("log_writev", "writev"),
+    ("log_splice", "splice"),
+    ("log_sendfile", "sendfile64"),
+    ("log_tee", "tee"),
+    ("log_vmsplice", "vmsplice"),
+];
 /// The program at the return of each.
 const SYSCALL_EXIT: &str = "sys_exit";
 
 /// Attaches what every route needs.
 pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
+}
+
+/// Attaches what captures standard streams, by the best way that the kernel allows; that way's name.
+pub(super) fn logs(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<&'static str, CaptureError> {
+    raw_tracepoint(ebpf, LOG_EXEC, "sched_process_exec")?;
+    let by_function = log_fentry(ebpf, kernel);
+    let Err(refused_fentry) = by_function else { return Ok("fentry") };
+    LOG_SYSCALLS.iter().try_for_each(|(name, call)| tracepoint(ebpf, name, call)).map_err(|error| {
+        CaptureError::Unsupported(format!(
+            "the kernel allows no way to standard streams\n  fentry: {refused_fentry}\n  syscall: {error}"
+        ))
+    })?;
+    Ok("syscall")
+}
+
+fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    let terminal = kernel.has_tty_write_iter.then_some(LOG_TTY);
+    for (name, function) in [LOG_PIPE].into_iter().chain(terminal) {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    Ok(())
+}
+
+fn tracepoint(ebpf: &mut Ebpf, name: &str, call: &str) -> Result<(), CaptureError> {
+    let program: &mut TracePoint = get(ebpf, name)?;
+    let loaded = program.load();
+    loaded
+        .and_then(|()| program.attach("syscalls", &format!("sys_exit_{call}")).map(drop))
+        .map_err(|error| refused(name, error))
 }
 
 /// Attaches the programs of `route`; what was attached of it before an error is detached again.

@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Capability, CaptureError, Kernel, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
 };
@@ -33,6 +33,7 @@ pub struct Capture {
     ring_bytes: u32,
     max_connections: u32,
     rejected: u64,
+    logs: Option<LogCapture>,
     ebpf: Ebpf,
 }
 
@@ -78,6 +79,13 @@ impl Capture {
         attach::common(&mut ebpf)?;
         check_alone(&ebpf)?;
         let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
+        let logs = match settings.log_ring_bytes {
+            Some(ring_bytes) => {
+                let way = attach::logs(&mut ebpf, &kernel)?;
+                Some(LogCapture::new(&mut ebpf, way, ring_bytes)?)
+            }
+            None => None,
+        };
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
@@ -101,6 +109,7 @@ impl Capture {
             ring_bytes: settings.ring_bytes,
             max_connections: settings.max_connections,
             rejected: 0,
+            logs,
             ebpf,
         })
     }
@@ -109,6 +118,11 @@ impl Capture {
     #[must_use]
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// Takes the reading side of what containers write, where that is captured; the programs stay here.
+    pub fn take_logs(&mut self) -> Option<LogCapture> {
+        self.logs.take()
     }
 
     /// The routes that would have been better, and why the kernel does not allow them.
@@ -262,6 +276,6 @@ fn choose(
     Err(CaptureError::Unsupported(format!("the kernel allows no way in\n  {}", reasons.join("\n  "))))
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, CaptureError> {
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<aya::maps::Map, CaptureError> {
     ebpf.take_map(name).ok_or_else(|| CaptureError::Unsupported(format!("the eBPF object has no map {name}")))
 }
