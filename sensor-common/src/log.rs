@@ -35,10 +35,6 @@ pub struct Chunk {
     pub pipe: u64,
     /// When the write returned, in nanoseconds of `CLOCK_MONOTONIC`.
     pub time_ns: u64,
-    /// [`crate::connection::Connection::id`] of the connection whose request the thread serves; 0 when it serves none.
-    pub connection: u64,
-    /// When that request's first byte was received, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub request_ns: u64,
     /// The writing process.
     pub tgid: u32,
     /// The writing thread.
@@ -172,7 +168,7 @@ impl LogCounter {
 }
 
 const _: () = assert!(size_of::<PipeKey>() == 16);
-const _: () = assert!(size_of::<Chunk>() == 64);
+const _: () = assert!(size_of::<Chunk>() == 48);
 const _: () = assert!(size_of::<Opened>() == 128);
 const _: () = assert!(size_of::<Writer>() == 16);
 

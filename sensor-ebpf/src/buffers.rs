@@ -149,6 +149,12 @@ impl Buffers {
         unsafe { core::ptr::read_volatile(&raw const self.segments) }
     }
 
+    /// Whether there are several segments.
+    #[inline(always)]
+    pub(crate) fn is_vector(&self) -> bool {
+        self.segments() != 1
+    }
+
     /// One segment after the other, for as many as are followed.
     #[inline(always)]
     pub(crate) fn at(&self, index: u32) -> Result<Segment, Counter> {

@@ -7,6 +7,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod identity;
+pub mod log;
 pub mod metric;
 pub mod pipeline;
 pub mod protocol;

@@ -50,6 +50,9 @@ pub(crate) fn capture(write: &Write) -> Result<(), Counter> {
         }
         step(scratch);
     }
+    if reread(&scratch.failed) != 0 {
+        lost(scratch);
+    }
     Ok(())
 }
 
@@ -65,6 +68,9 @@ pub(crate) fn spliced(pipe: u64, length: u32) -> Result<(), Counter> {
     begin(&write, scratch);
     scratch.flags = u32::from(GAP | LAST);
     emit(scratch, 0);
+    if reread(&scratch.failed) != 0 {
+        note_loss(scratch, false);
+    }
     Ok(())
 }
 
@@ -75,6 +81,7 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     scratch.segment = 0;
     scratch.used = 0;
     scratch.filled = 0;
+    scratch.failed = 0;
     scratch.flags = u32::from(LAST);
     scratch.total = write.length;
     if write.length > WRITE_CAPACITY {
@@ -91,8 +98,6 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     let chunk = &mut scratch.chunk;
     chunk.pipe = write.pipe;
     chunk.time_ns = now();
-    chunk.connection = 0;
-    chunk.request_ns = 0;
     chunk.tgid = tgid;
     chunk.tid = ids as u32;
     chunk.written = write.length;
@@ -163,7 +168,11 @@ fn emit(scratch: &mut Scratch, filled: u32) {
     let size = size_of::<Chunk>() as u32 + bounded(filled);
     // SAFETY: the scratch slot holds the record and at least `filled` bytes behind it.
     if !unsafe { output((&raw const scratch.chunk).cast(), size) } {
-        lost(scratch, filled);
+        // What is left of the write is given up with it.
+        scratch.failed = 1;
+        scratch.filled = filled;
+        scratch.flags = scratch.total;
+        scratch.total = scratch.done;
     }
 }
 
@@ -171,18 +180,42 @@ fn emit(scratch: &mut Scratch, filled: u32) {
 #[inline(always)]
 fn mask(_scratch: &mut Scratch, _filled: u32) {}
 
-/// There was no room for a chunk.
+/// There was no room for a chunk: it and what follows of the write are lost. Counts them and their line feeds.
 #[inline(always)]
-fn lost(scratch: &mut Scratch, filled: u32) {
-    count(LogCounter::RingFull, 1);
-    count(LogCounter::RingFullBytes, u64::from(filled));
-    count(LogCounter::RingFullLines, line_feeds(&scratch.payload, filled));
-    let last = core::hint::black_box(filled.wrapping_sub(1)) & (CHUNK_CAPACITY as u32 - 1);
-    let at_line = filled > 0 && scratch.payload[last as usize] == b'\n';
-    scratch.chunk.lost = ((scratch.chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
+fn lost(scratch: &mut Scratch) {
+    let total = scratch.flags;
+    let mut filled = reread(&scratch.filled);
+    let mut at_line = false;
+    count(LogCounter::RingFullBytes, u64::from(total.wrapping_sub(scratch.done).wrapping_add(filled)));
+    for _ in 0..WRITE_CAPACITY / CHUNK_CAPACITY as u32 {
+        count(LogCounter::RingFull, 1);
+        count(LogCounter::RingFullLines, line_feeds(&scratch.payload, filled));
+        let last = core::hint::black_box(filled.wrapping_sub(1)) & (CHUNK_CAPACITY as u32 - 1);
+        at_line = filled > 0 && scratch.payload[last as usize] == b'\n';
+        let done = reread(&scratch.done);
+        let left = total.wrapping_sub(done);
+        if done >= total || scratch.buffers.is_vector() {
+            break;
+        }
+        filled = if left < CHUNK_CAPACITY as u32 { left } else { CHUNK_CAPACITY as u32 };
+        let from = scratch.buffers.first.address + u64::from(done);
+        // SAFETY: the length is below twice the capacity, and the payload three times as long.
+        if !unsafe { kernel::copy_user(scratch.payload.as_mut_ptr(), bounded(filled), from) } {
+            at_line = false;
+            break;
+        }
+        scratch.done = done + filled;
+    }
+    note_loss(scratch, at_line);
+}
+
+/// Lets the writer's next chunk tell of the loss.
+#[inline(always)]
+fn note_loss(scratch: &mut Scratch, at_line: bool) {
+    let lost = ((scratch.chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
     let writer = Writer { pipe: scratch.chunk.pipe, tgid: scratch.chunk.tgid, padding: 0 };
     // The map forgets the oldest when it is full.
-    let _ = LOG_LOST.insert(writer, scratch.chunk.lost, 0);
+    let _ = LOG_LOST.insert(writer, lost, 0);
 }
 
 /// Line feeds in the first `filled` bytes of a payload.
@@ -190,19 +223,28 @@ fn lost(scratch: &mut Scratch, filled: u32) {
 #[inline(always)]
 fn line_feeds(payload: &[u8; 3 * CHUNK_CAPACITY], filled: u32) -> u64 {
     let words = payload.as_ptr().cast::<u64>();
+    let filled = core::hint::black_box(i64::from(filled));
     let mut feeds = 0;
     for word in 0..CHUNK_CAPACITY / 8 {
+        // Not unrolled, which would be a program of its own.
+        let word = core::hint::black_box(word) & (CHUNK_CAPACITY / 8 - 1);
         // SAFETY: the word is within the first third of the payload, which is aligned to eight bytes.
         let difference = unsafe { words.add(word).read_volatile() } ^ FEEDS;
         let other = ((difference & !HIGH) + !HIGH) | difference;
-        // Bytes of this word that are filled, 0 to 8, as a mask of their high bits, in two steps of at most 32 bits.
-        let rest = u64::from(filled).saturating_sub(8 * word as u64);
-        let known = if rest > 8 { 8 } else { rest };
-        let half = 4 * known;
-        let valid = !(u64::MAX << half << half);
+        // The bytes of this word that are filled, as a mask; shifted in two steps of at most 32 bits each.
+        let rest = not_below_zero(filled - 8 * word as i64);
+        let unknown = not_below_zero(8 - rest);
+        let half = (4 * unknown) as u64 & 63;
+        let valid = u64::MAX >> half >> half;
         feeds += ((!other & HIGH & valid) >> 7).wrapping_mul(LOW) >> 56;
     }
     feeds
+}
+
+/// `number`, or 0 when it is negative, without a branch.
+#[inline(always)]
+fn not_below_zero(number: i64) -> i64 {
+    number & !(core::hint::black_box(number) >> 63)
 }
 
 /// Bytes of a write that are not told.

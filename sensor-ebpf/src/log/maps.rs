@@ -54,8 +54,12 @@ pub(super) struct Scratch {
     pub(super) used: u32,
     /// Bytes in the payload.
     pub(super) filled: u32,
-    /// Flags of the last chunk.
+    /// Flags of the last chunk; once one is lost, the bytes that were to be told.
     pub(super) flags: u32,
+    /// 1 when there was no room for a chunk.
+    pub(super) failed: u32,
+    /// Explicit padding.
+    pub(super) padding: u32,
     /// The record.
     pub(super) chunk: Chunk,
     /// Its bytes. The verifier knows of an offset that it is below the capacity, and of a length that it is below

@@ -13,7 +13,7 @@ use sensor_common::{
 };
 
 use super::{CaptureError, Drained};
-use crate::log::{Request, Written};
+use crate::log::Written;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
@@ -30,11 +30,32 @@ const RECORD_ALIGNMENT: usize = 8;
 /// [`Capture`](super::Capture) that it came from.
 pub struct LogCapture {
     ring: RingBuf<MapData>,
-    pipes: HashMap<MapData, PipeKeyPod, u64>,
+    pipes: Pipes,
     counters: PerCpuArray<MapData, u64>,
     way: &'static str,
     ring_bytes: u32,
     rejected: u64,
+}
+
+/// The kernel side's map of followed pipes.
+pub struct Pipes(HashMap<MapData, PipeKeyPod, u64>);
+
+impl Pipes {
+    /// Follows a pipe under a number.
+    ///
+    /// # Errors
+    /// When the map is full.
+    pub fn follow(&mut self, key: PipeKey, number: u64) -> Result<(), CaptureError> {
+        self.0
+            .insert(PipeKeyPod(key), number, 0)
+            .map_err(|error| CaptureError::kernel("fill", "PIPES", error))
+    }
+
+    /// Follows a pipe no longer.
+    pub fn forget(&mut self, key: PipeKey) {
+        // One that is not there need not be removed.
+        let _ = self.0.remove(&PipeKeyPod(key));
+    }
 }
 
 /// A record of the ring buffer.
@@ -66,7 +87,7 @@ impl LogCapture {
         let open = |error| CaptureError::kernel("open", "the maps of logs", error);
         Ok(Self {
             ring: RingBuf::try_from(super::session::take(ebpf, "LOGS")?).map_err(open)?,
-            pipes: HashMap::try_from(super::session::take(ebpf, "PIPES")?).map_err(open)?,
+            pipes: Pipes(HashMap::try_from(super::session::take(ebpf, "PIPES")?).map_err(open)?),
             counters: PerCpuArray::try_from(super::session::take(ebpf, "LOG_COUNTERS")?).map_err(open)?,
             way,
             ring_bytes,
@@ -80,20 +101,9 @@ impl LogCapture {
         self.way
     }
 
-    /// Follows a pipe under a number.
-    ///
-    /// # Errors
-    /// When the map of pipes is full.
-    pub fn follow(&mut self, key: PipeKey, number: u64) -> Result<(), CaptureError> {
-        self.pipes
-            .insert(PipeKeyPod(key), number, 0)
-            .map_err(|error| CaptureError::kernel("fill", "PIPES", error))
-    }
-
-    /// Follows a pipe no longer.
-    pub fn forget(&mut self, key: PipeKey) {
-        // One that is not there need not be removed.
-        let _ = self.pipes.remove(&PipeKeyPod(key));
+    /// The map of followed pipes.
+    pub fn pipes(&mut self) -> &mut Pipes {
+        &mut self.pipes
     }
 
     /// Waits until much waits in the ring buffer, or `limit` is over.
@@ -107,13 +117,13 @@ impl LogCapture {
         let _ = poll(&mut descriptors, Some(&limit));
     }
 
-    /// Hands all records that wait, up to `limit`, to `sink`.
-    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(LogRecord<'_>)) -> Drained {
+    /// Hands all records that wait, up to `limit`, to `sink`, with the map of followed pipes.
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(LogRecord<'_>, &mut Pipes)) -> Drained {
         let mut drained = Drained::default();
         while drained.records < limit {
             let Some(item) = self.ring.next() else { break };
             match decode(&item) {
-                Some(record) => sink(record),
+                Some(record) => sink(record, &mut self.pipes),
                 None => self.rejected += 1,
             }
             drained.records += 1;
@@ -192,8 +202,6 @@ fn written<'a>(chunk: &Chunk, bytes: &'a [u8]) -> Written<'a> {
         is_gap: has(GAP),
         lost: chunk.lost,
         lost_at_line: chunk.lost & LOST_AT_LINE != 0,
-        request: (chunk.connection != 0)
-            .then_some(Request { connection: chunk.connection, first_ns: chunk.request_ns }),
     }
 }
 
@@ -207,7 +215,6 @@ mod tests {
             prefix: Prefix { kind: LogKind::Chunk as u16, flags: LAST | CUT, payload: 3 },
             pipe: 9,
             tgid: 4,
-            connection: 1,
             ..Chunk::default()
         };
         let mut bytes = chunk.bytes().to_vec();
@@ -215,7 +222,6 @@ mod tests {
         let Some(LogRecord::Written(written)) = decode(&bytes) else { panic!("no chunk") };
         assert_eq!((written.pipe, written.bytes), (9, &b"one"[..]));
         assert!(written.is_last && written.is_cut && !written.is_gap);
-        assert!(written.request.is_some());
     }
 
     #[test]

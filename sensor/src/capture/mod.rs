@@ -15,7 +15,7 @@ mod settings;
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
-pub use log::{LogCapture, LogRecord, Started};
+pub use log::{LogCapture, LogRecord, Pipes, Started};
 pub use probe::{Answer, Capability};
 pub use session::{Capture, Drained, Fill};
 pub use settings::{Route, Settings};

@@ -14,12 +14,13 @@ use tokio::{
 
 use super::{
     args::{Print, Run},
-    log,
+    log as messages,
     output::Output,
 };
 use crate::{
     capture::Capture,
     config::Config,
+    log::{self, Reader, Sink},
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
 };
@@ -32,6 +33,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// When the address cannot be bound or the capture cannot start.
 pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
+    config.logs.add(&args.logs);
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
@@ -42,13 +44,24 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let registry = Shared::new(Registry::new(config.metric.max_series));
     let listener = endpoint::listen(config.listen).await?;
     let address = listener.local_addr().context("cannot tell the address of the metrics endpoint")?;
-    let mut capture = Capture::start(&config.capture_settings(), log::ebpf_level())?;
+    let mut capture = Capture::start(&config.capture_settings(), messages::ebpf_level())?;
     let kernel = super::kernel_release();
     announce(&capture, &kernel, address, &registry);
     capture.forward_messages();
 
-    let sinks = sinks(args.print, &kernel, capture.route().name());
+    let sinks = sinks(&args.print, &kernel, capture.route().name());
+    let log_capture = capture.take_logs();
     let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
+    if let Some(log_capture) = log_capture {
+        let mut printers: Vec<Box<dyn Sink>> = Vec::new();
+        if args.print.contains(&Print::Logs) {
+            printers.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
+        }
+        let (logs, choices) = (&config.logs, config.logs.choices());
+        let requests = pipeline.requests();
+        let reader = Reader::start(log_capture, logs, choices, printers, requests, registry.clone())?;
+        pipeline.serve_logs(reader);
+    }
     let (stop, stopped) = watch::channel(());
     let server = tokio::spawn(endpoint::serve(listener, registry, wait_for_drop(stopped)));
 
@@ -95,14 +108,18 @@ fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, regi
     registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
 }
 
-fn sinks(print: Option<Print>, kernel: &str, route: &'static str) -> Sinks {
+fn sinks(print: &[Print], kernel: &str, route: &'static str) -> Sinks {
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let output = Output::new(stdout);
-    match print {
-        Some(Print::Spans) => Sinks::spans(output),
-        None if terminal => Sinks::table(output, kernel.to_owned(), route),
-        None => Sinks::lines(output),
+    if print.contains(&Print::Spans) {
+        Sinks::spans(output)
+    } else if !print.is_empty() {
+        Sinks::nothing(output)
+    } else if terminal {
+        Sinks::table(output, kernel.to_owned(), route)
+    } else {
+        Sinks::lines(output)
     }
 }
 

@@ -96,6 +96,7 @@ impl Config {
             });
         }
         self.validate_log()?;
+        self.logs.validate()?;
         names("target.processes", &self.target.processes)?;
         names("target.exclude", &self.target.exclude)
     }

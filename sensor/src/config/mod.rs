@@ -6,9 +6,11 @@
 mod duration;
 mod error;
 mod load;
+mod logs;
 #[cfg(test)]
 pub(crate) mod reference;
 mod settings;
 
 pub use error::ConfigError;
+pub use logs::Logs;
 pub use settings::{Capture, Config, Http, Metric, Route, Target};

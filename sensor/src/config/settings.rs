@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::Logs;
 use crate::capture;
 
 /// All settings.
@@ -27,6 +28,8 @@ pub struct Config {
     pub http: Http,
     /// How metrics are kept.
     pub metric: Metric,
+    /// What containers write to standard output and error.
+    pub logs: Logs,
 }
 
 impl Default for Config {
@@ -38,6 +41,7 @@ impl Default for Config {
             target: Target::default(),
             http: Http::default(),
             metric: Metric::default(),
+            logs: Logs::default(),
         }
     }
 }
@@ -51,6 +55,7 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
+            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
         }
     }

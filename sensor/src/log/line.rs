@@ -7,12 +7,12 @@
 use lru::LruCache;
 use memchr::memchr;
 
-use super::written::{Request, WriteId, Written};
+use super::written::{WriteId, Written};
 
 /// The longest line; more of it is the next one.
-pub const LINE_MAX: usize = 256 * 1024;
+pub(super) const LINE_MAX: usize = 256 * 1024;
 /// How long the rest of a line is waited for.
-pub const REST_WAIT_NS: u64 = 1_000_000_000;
+pub(super) const REST_WAIT_NS: u64 = 1_000_000_000;
 /// A write of so many bytes that ends within a line is taken for a flushed buffer.
 const BUFFER: usize = 4096;
 /// Processes on pipes that are remembered; the one that was silent longest is forgotten, and told what it left.
@@ -37,8 +37,10 @@ pub struct Line<'a> {
     pub descriptor: u32,
     /// Some of it is missing: it was too long, or its rest did not come.
     pub is_cut: bool,
-    /// The request that its thread served in all writes that it came in.
-    pub request: Option<Request>,
+    /// All of it was written by one thread.
+    pub of_one_thread: bool,
+    /// When its last bytes were written.
+    pub last_ns: u64,
     pub(super) first: WriteId,
     pub(super) last: WriteId,
 }
@@ -76,7 +78,7 @@ struct Rest {
     time_ns: u64,
     touched_ns: u64,
     descriptor: u32,
-    request: Option<Request>,
+    of_one_thread: bool,
     first: WriteId,
     last: WriteId,
 }
@@ -145,7 +147,8 @@ impl Lines {
                     time_ns: written.time_ns,
                     descriptor: written.descriptor,
                     is_cut: false,
-                    request: written.request,
+                    of_one_thread: true,
+                    last_ns: written.time_ns,
                     first: written.id(),
                     last: written.id(),
                 }),
@@ -242,7 +245,7 @@ impl Rest {
             time_ns: written.time_ns,
             touched_ns: written.time_ns,
             descriptor: written.descriptor,
-            request: written.request,
+            of_one_thread: true,
             first: written.id(),
             last: written.id(),
         }
@@ -252,9 +255,7 @@ impl Rest {
         self.bytes.extend_from_slice(bytes);
         self.touched_ns = written.time_ns;
         self.last = written.id();
-        if self.tid != written.tid || self.request != written.request {
-            self.request = None;
-        }
+        self.of_one_thread &= self.tid == written.tid;
     }
 
     fn line(&self, key: (u64, u32), is_cut: bool) -> Line<'_> {
@@ -266,7 +267,8 @@ impl Rest {
             time_ns: self.time_ns,
             descriptor: self.descriptor,
             is_cut,
-            request: self.request,
+            of_one_thread: self.of_one_thread,
+            last_ns: self.touched_ns,
             first: self.first,
             last: self.last,
         }

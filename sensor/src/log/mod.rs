@@ -12,6 +12,7 @@
 mod assemble;
 mod choice;
 mod continuation;
+mod correlate;
 mod engine;
 mod fields;
 mod filter;
@@ -25,14 +26,15 @@ mod text;
 mod written;
 
 pub use choice::{Choice, ChoiceError};
-pub use engine::{Counts, Engine};
+pub use correlate::Requests;
+pub use engine::{Counts, Engine, Told};
 pub use filter::{Filter, Filtered};
 pub use line::{Line, LineCounts, Lines};
 pub use print::Print;
 pub use reader::{Reader, Sink};
 pub use record::{Iostream, Record, json_line};
 pub use severity::Severity;
-pub use written::{Request, Written};
+pub use written::Written;
 
 #[cfg(test)]
 mod tests;

@@ -29,17 +29,6 @@ pub struct Written<'a> {
     pub lost: u32,
     /// The last of those ended in a line feed.
     pub lost_at_line: bool,
-    /// The request that the thread serves.
-    pub request: Option<Request>,
-}
-
-/// A request, as the kernel side knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
-    /// Number of its connection.
-    pub connection: u64,
-    /// When its first byte was received, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub first_ns: u64,
 }
 
 /// One write of one thread.

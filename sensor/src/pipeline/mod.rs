@@ -15,6 +15,7 @@ use crate::{
     capture::{Capture, CaptureError, Record},
     config::Config,
     identity::{Observed, Processes},
+    log,
     metric::Shared,
     protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Tracker, TrackerConfig},
 };
@@ -38,6 +39,8 @@ pub struct Pipeline {
     observed: Vec<Observed>,
     ask: Vec<Connection>,
     answers: Vec<Progress>,
+    requests: log::Requests,
+    logs: Option<log::Reader>,
 }
 
 impl Pipeline {
@@ -70,7 +73,19 @@ impl Pipeline {
             observed: Vec::new(),
             ask: Vec::new(),
             answers: Vec::new(),
+            logs: None,
         })
+    }
+
+    /// What log records are told of the requests in whose course they were written.
+    #[must_use]
+    pub fn requests(&self) -> log::Requests {
+        self.requests.clone()
+    }
+
+    /// Ends the reader of logs with the pipeline.
+    pub fn serve_logs(&mut self, logs: log::Reader) {
+        self.logs = Some(logs);
     }
 
     /// The capture, for waiting on it.
@@ -82,7 +97,7 @@ impl Pipeline {
     /// Whether the reader of standard output is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.sinks.is_closed()
+        self.sinks.is_closed() || self.logs.as_ref().is_some_and(log::Reader::is_closed)
     }
 
     /// Takes what waits. Answers to the tracker's questions are read before the records and given after them, so that
@@ -95,6 +110,7 @@ impl Pipeline {
         }
         let more = self.drain();
         if !more {
+            self.requests.told(now_ns);
             // Until then the answers wait, for the records they may be ahead of.
             for answer in self.answers.drain(..) {
                 self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
@@ -118,6 +134,11 @@ impl Pipeline {
             if !self.turn(now_ns) {
                 break;
             }
+        }
+        // No record has to wait for a request any more.
+        self.requests.told(u64::MAX);
+        if let Some(logs) = self.logs.take() {
+            logs.finish();
         }
         self.ask.clear();
         self.tracker.finish(now_ns, &mut self.exchanges);

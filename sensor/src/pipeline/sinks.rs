@@ -24,6 +24,7 @@ pub struct Sinks {
 }
 
 enum Form {
+    Nothing,
     Table { table: Box<Table>, header: Header },
     Lines { lines: Box<Lines>, flushed: Instant },
     Spans { tracer: Box<Tracer>, clock: WallClock, sampled: Instant, batch: Batch },
@@ -42,6 +43,12 @@ impl Sinks {
     pub fn lines(output: Output) -> Self {
         let now = Instant::now();
         Self { output, form: Form::Lines { lines: Box::new(Lines::new(now)), flushed: now } }
+    }
+
+    /// Nothing of them.
+    #[must_use]
+    pub fn nothing(output: Output) -> Self {
+        Self { output, form: Form::Nothing }
     }
 
     /// Spans as OTLP JSON lines.
@@ -66,6 +73,7 @@ impl Sinks {
 
     pub(super) fn take(&mut self, observed: &[Observed]) {
         match &mut self.form {
+            Form::Nothing => {}
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
             Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
             Form::Spans { tracer, clock, batch, .. } => {
@@ -85,6 +93,7 @@ impl Sinks {
     pub(super) fn second(&mut self, lost: u64) {
         let now = Instant::now();
         match &mut self.form {
+            Form::Nothing => {}
             Form::Table { table, header } => {
                 table.turn(now);
                 header.lost = lost;
