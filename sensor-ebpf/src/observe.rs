@@ -76,14 +76,19 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     Ok(())
 }
 
-/// The send that has just returned, if its entry was seen: when it started, and where its vector did.
+/// The send that has just returned, if its connection is followed: when it started, and where its vector did. Where the
+/// kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
 #[inline(always)]
 pub(crate) fn send_started(sock: u64) -> Option<(u64, u64, u64)> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
-    // SAFETY: the map returned a live entry.
-    let connection = unsafe { &*connection };
+    // SAFETY: the map returned a live entry; sends of a socket are serialised by the kernel's socket lock.
+    let connection = unsafe { &mut *connection };
     let started = connection.send_started_ns;
-    if started == 0 { None } else { Some((started, connection.send_vector, connection.send_skip)) }
+    connection.send_started_ns = 0;
+    if started == 0 {
+        return Some((emit::now(), 0, 0));
+    }
+    Some((started, connection.send_vector, connection.send_skip))
 }
 
 /// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no

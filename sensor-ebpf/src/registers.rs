@@ -17,21 +17,26 @@ pub(crate) struct Call {
 }
 
 #[cfg(not(bpf_target_arch = "aarch64"))]
-mod arch {
-    pub(super) const READ: u64 = 0;
-    pub(super) const WRITE: u64 = 1;
-    pub(super) const READV: u64 = 19;
-    pub(super) const WRITEV: u64 = 20;
-    pub(super) const SENDTO: u64 = 44;
-    pub(super) const RECVFROM: u64 = 45;
-    pub(super) const SENDMSG: u64 = 46;
-    pub(super) const RECVMSG: u64 = 47;
-    pub(super) const RECVMMSG: u64 = 299;
-    pub(super) const SENDMMSG: u64 = 307;
+pub(crate) mod arch {
+    pub(crate) const READ: u64 = 0;
+    pub(crate) const WRITE: u64 = 1;
+    pub(crate) const READV: u64 = 19;
+    pub(crate) const WRITEV: u64 = 20;
+    pub(crate) const SENDFILE: u64 = 40;
+    pub(crate) const SENDTO: u64 = 44;
+    pub(crate) const RECVFROM: u64 = 45;
+    pub(crate) const SENDMSG: u64 = 46;
+    pub(crate) const RECVMSG: u64 = 47;
+    pub(crate) const SPLICE: u64 = 275;
+    pub(crate) const RECVMMSG: u64 = 299;
+    pub(crate) const SENDMMSG: u64 = 307;
 
     /// `dx`, `si`, `di`, `orig_ax`, `ip`, `cs`, as `struct pt_regs` holds them one after the other.
     pub(super) type Registers = [u64; 6];
     pub(super) const FIRST: u64 = 96;
+    /// Offsets of the number, `orig_ax`, and of the fourth argument, `r10`.
+    pub(super) const NUMBER: u64 = 120;
+    pub(super) const FOURTH: u64 = 56;
     /// The 64-bit user code segment (`__USER_CS`): a 32-bit call has other numbers.
     const USER_CS: u64 = 0x33;
 
@@ -43,21 +48,26 @@ mod arch {
 }
 
 #[cfg(bpf_target_arch = "aarch64")]
-mod arch {
-    pub(super) const READ: u64 = 63;
-    pub(super) const WRITE: u64 = 64;
-    pub(super) const READV: u64 = 65;
-    pub(super) const WRITEV: u64 = 66;
-    pub(super) const SENDTO: u64 = 206;
-    pub(super) const RECVFROM: u64 = 207;
-    pub(super) const SENDMSG: u64 = 211;
-    pub(super) const RECVMSG: u64 = 212;
-    pub(super) const RECVMMSG: u64 = 243;
-    pub(super) const SENDMMSG: u64 = 269;
+pub(crate) mod arch {
+    pub(crate) const READ: u64 = 63;
+    pub(crate) const WRITE: u64 = 64;
+    pub(crate) const READV: u64 = 65;
+    pub(crate) const WRITEV: u64 = 66;
+    pub(crate) const SENDFILE: u64 = 71;
+    pub(crate) const SPLICE: u64 = 76;
+    pub(crate) const SENDTO: u64 = 206;
+    pub(crate) const RECVFROM: u64 = 207;
+    pub(crate) const SENDMSG: u64 = 211;
+    pub(crate) const RECVMSG: u64 = 212;
+    pub(crate) const RECVMMSG: u64 = 243;
+    pub(crate) const SENDMMSG: u64 = 269;
 
     /// `regs[0..31]`, `sp`, `pc`, `pstate`, `orig_x0`, `syscallno`.
     pub(super) type Registers = [u64; 36];
     pub(super) const FIRST: u64 = 0;
+    /// Offsets of the number and of the fourth argument.
+    pub(super) const NUMBER: u64 = 280;
+    pub(super) const FOURTH: u64 = 24;
     /// `PSR_MODE32_BIT`: a 32-bit call has other numbers.
     const MODE_32: u64 = 0x10;
 
@@ -69,13 +79,31 @@ mod arch {
     }
 }
 
+/// Number and first arguments of the call whose `struct pt_regs` is here; `None` for a 32-bit call.
+#[inline(always)]
+pub(crate) fn call(registers: u64) -> Result<Option<Call>, Counter> {
+    let registers: arch::Registers = kernel::read(registers + arch::FIRST)?;
+    Ok(arch::call(&registers))
+}
+
+/// The number alone. A 32-bit call has other numbers.
+#[inline(always)]
+pub(crate) fn number(registers: u64) -> Result<u64, Counter> {
+    let number: u64 = kernel::read(registers + arch::NUMBER)?;
+    Ok(number & 0xffff_ffff)
+}
+
+/// The fourth argument.
+#[inline(always)]
+pub(crate) fn fourth(registers: u64) -> Result<u64, Counter> {
+    kernel::read(registers + arch::FOURTH)
+}
+
 /// The system call that the current thread is in; `None` when it is no 64-bit call.
 #[inline(always)]
 pub(crate) fn current() -> Result<Option<Call>, Counter> {
     // SAFETY: the helpers have no preconditions; the registers' address is only used to read from.
-    let address = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let registers: arch::Registers = kernel::read(address + arch::FIRST)?;
-    Ok(arch::call(&registers))
+    call(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64)
 }
 
 /// The buffers of the system call that the current thread is in.

@@ -14,6 +14,7 @@ pub mod calls;
 pub mod client;
 pub mod fixtures;
 pub mod link;
+pub mod logs;
 pub mod metrics;
 pub mod process;
 pub mod sensor;

@@ -24,6 +24,7 @@ pub const SETTLE: u64 = 20;
 pub struct Options {
     capture: Vec<(String, String)>,
     target: Vec<(String, String)>,
+    logs: Vec<(String, String)>,
     arguments: Vec<String>,
 }
 
@@ -49,6 +50,13 @@ impl Options {
         self
     }
 
+    /// A setting below `logs` in the configuration file.
+    #[must_use]
+    pub fn logs(mut self, key: &str, value: &str) -> Self {
+        self.logs.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// One more argument of `sensor run`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -71,7 +79,7 @@ impl Options {
         {
             capture.push(("route".to_owned(), route));
         }
-        section("capture", &capture) + &section("target", &self.target)
+        section("capture", &capture) + &section("target", &self.target) + &section("logs", &self.logs)
     }
 
     /// Starts the sensor and waits until it captures.
@@ -342,14 +350,26 @@ impl Sensor {
     #[track_caller]
     #[must_use]
     pub fn expect_spans(&self, role: Role, port: u16, count: usize) -> Vec<Span> {
-        let port = port.to_string();
+        self.expect_spans_of(&[(role, port)], count)
+    }
+
+    /// The same of several sides and ports together.
+    ///
+    /// # Panics
+    /// When there are more or fewer.
+    #[track_caller]
+    #[must_use]
+    pub fn expect_spans_of(&self, sides: &[(Role, u16)], count: usize) -> Vec<Span> {
+        let sides: Vec<_> = sides.iter().map(|(role, port)| (role.span_kind(), port.to_string())).collect();
         let find = || -> Vec<Span> {
-            let of = |span: &Span| span.kind == role.span_kind() && span.attribute("server.port") == port;
+            let of = |span: &Span| {
+                sides.iter().any(|(kind, port)| span.kind == *kind && span.attribute("server.port") == port)
+            };
             self.spans().into_iter().filter(of).collect()
         };
         wait_for(patience(SETTLE), || (find().len() >= count).then_some(()));
         let mut spans = find();
-        assert_eq!(spans.len(), count, "{} spans of port {port}: {spans:#?}", role.name());
+        assert_eq!(spans.len(), count, "spans of {sides:?}: {spans:#?}");
         spans.sort_by_key(|span| span.start_ns);
         spans
     }

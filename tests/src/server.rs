@@ -96,6 +96,12 @@ impl Server {
         Self { kind: Kind::Nginx, name: name.to_owned(), port, process, directory }
     }
 
+    /// Process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The `service_name` that the sensor has to give it.
     #[must_use]
     pub fn name(&self) -> String {

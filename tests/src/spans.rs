@@ -12,6 +12,12 @@ use serde_json::Value;
 pub struct Span {
     /// `service.name` of its resource.
     pub service: String,
+    /// The trace, as hex.
+    pub trace_id: String,
+    /// The span, as hex.
+    pub id: String,
+    /// The span that caused it, as hex; empty when there is none.
+    pub parent_id: String,
     /// The span's name.
     pub name: String,
     /// 2 for a server, 3 for a client.
@@ -85,6 +91,9 @@ fn span(service: &str, value: &Value) -> Span {
     let first = items(&value["events"]).iter().find(|event| event["name"] == "http.response.first_byte");
     Span {
         service: service.to_owned(),
+        trace_id: id(&value["traceId"]),
+        id: id(&value["spanId"]),
+        parent_id: id(&value["parentSpanId"]),
         name: text(&value["name"]),
         kind: integer(&value["kind"]),
         start_ns: integer(&value["startTimeUnixNano"]),
@@ -92,6 +101,11 @@ fn span(service: &str, value: &Value) -> Span {
         first_byte_ns: first.map(|event| integer(&event["timeUnixNano"])),
         attributes: attributes(&value["attributes"]),
     }
+}
+
+/// Ids are hex in the JSON form of OTLP, and left out when empty.
+fn id(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn items(value: &Value) -> &[Value] {

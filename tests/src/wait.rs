@@ -9,9 +9,18 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// emulated ones.
 #[must_use]
 pub fn patience(seconds: u64) -> Duration {
-    let factor =
-        std::env::var("SENSOR_TEST_PATIENCE").ok().and_then(|text| text.parse::<u32>().ok()).unwrap_or(1);
-    Duration::from_secs(seconds) * factor.max(1)
+    Duration::from_secs(seconds) * factor()
+}
+
+/// As much of `count` as a machine slower than most does in the time that others take for all.
+#[must_use]
+pub fn portion(count: u32) -> u32 {
+    count / factor()
+}
+
+fn factor() -> u32 {
+    let text = std::env::var("SENSOR_TEST_PATIENCE").ok();
+    text.and_then(|text| text.parse::<u32>().ok()).unwrap_or(1).max(1)
 }
 
 /// The first value that `probe` yields within `limit`, or `None`.

@@ -5,7 +5,7 @@ use tests::client::curl;
 use tests::process::unique;
 use tests::sensor::{Options, own_name};
 use tests::server::{Kind, Server};
-use tests::wait::{patience, wait_for, wait_until};
+use tests::wait::{patience, portion, wait_for, wait_until};
 
 /// Only the chosen ones, and their peers are no reason to look at others.
 #[test]
@@ -47,10 +47,12 @@ fn a_chosen_process_that_starts_later() {
         });
         // Both workers are: what is asked now is all counted.
         let before = counted()["GET / 200"];
-        for _ in 0..50 {
+        let more = portion(50);
+        for _ in 0..more {
             assert_eq!(curl(&[&server.url("/")]), 200);
         }
-        wait_for(patience(10), || (counted()["GET / 200"] >= before + 50).then_some(()));
-        assert_eq!(counted(), calls(&[("GET / 200", before + 50)]));
+        let all = before + u64::from(more);
+        wait_for(patience(10), || (counted()["GET / 200"] >= all).then_some(()));
+        assert_eq!(counted(), calls(&[("GET / 200", all)]));
     }
 }

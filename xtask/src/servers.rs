@@ -21,6 +21,7 @@ pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["pyth
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const GUNICORN: Needed = Needed { package: "gunicorn", programs: &["gunicorn"] };
 pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
 pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
 pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };

@@ -28,12 +28,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
+use self::event::Event;
+pub(crate) use self::event::Measured;
 use self::job::{Job, Provoke};
 use self::kernel::{Kernel, Unpacked};
 use self::payload::Payload;
 use self::qemu::{Accel, End, Guest, Outcome};
 use self::report::Report;
-use self::way::Way;
+pub(crate) use self::way::Way;
 use crate::servers;
 use crate::workspace::{self, Workspace};
 
@@ -89,8 +91,28 @@ pub(crate) struct Options {
     self_test: bool,
 }
 
+impl Options {
+    /// As without an argument.
+    fn standard() -> Self {
+        Self {
+            kernel: Choice::All,
+            filter: None,
+            way: None,
+            accel: Accel::Tcg,
+            memory: MEMORY,
+            limit: LIMIT,
+            load_seconds: LOAD_SECONDS,
+            refresh: false,
+            boot: false,
+            lockdown: false,
+            shell: false,
+            self_test: false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Choice {
+pub(crate) enum Choice {
     #[value(name = "5.10")]
     V5_10,
     #[value(name = "6.1")]
@@ -137,20 +159,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn test_matrix(workspace: &Workspace) -> Result<()> {
-    let options = Options {
-        kernel: Choice::All,
-        filter: Some(TEST_FILTER.to_owned()),
-        way: None,
-        accel: Accel::Tcg,
-        memory: MEMORY,
-        limit: LIMIT,
-        load_seconds: LOAD_SECONDS,
-        refresh: false,
-        boot: false,
-        lockdown: false,
-        shell: false,
-        self_test: false,
-    };
+    let options = Options { filter: Some(TEST_FILTER.to_owned()), ..Options::standard() };
     verdict(&matrix(workspace, &options, &[Kernel::V6_1, Kernel::Newest])?)
 }
 
@@ -176,6 +185,7 @@ fn matrix(workspace: &Workspace, options: &Options, kernels: &[Kernel]) -> Resul
             way: options.way,
             provoke: None,
             shell: options.shell,
+            measure: None,
         };
         let limit = Duration::from_secs(options.limit * 60);
         if let Some(outcome) = lab.boot(options, kernel, &unpacked, &job, SILENCE, limit)? {
@@ -183,6 +193,39 @@ fn matrix(workspace: &Workspace, options: &Options, kernels: &[Kernel]) -> Resul
         }
     }
     Ok(reports)
+}
+
+/// Measures what each way costs on `kernel` under the same load: `rounds` times `seconds` of the guest for each.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn measure(
+    workspace: &Workspace,
+    kernel: Choice,
+    seconds: u64,
+    rounds: u64,
+) -> Result<(String, Vec<Measured>)> {
+    let kernel = *kernel.kernels().first().context("no kernel was chosen")?;
+    let options = Options::standard();
+    let (lab, kernels) = Lab::new(workspace, &options, &[kernel])?;
+    let unpacked = &kernels.first().context("the kernel is missing")?.1;
+    let ways: Vec<&str> = kernel.ways().iter().map(|way| way.name()).collect();
+    let measure = Some(format!("{seconds} {rounds} {}", ways.join(" ")));
+    let job = Job { measure, ..Job::default() };
+    let limit = Duration::from_secs(options.limit * 60);
+    let outcome = lab.boot(&options, kernel, unpacked, &job, SILENCE, limit)?;
+    let outcome = outcome.context("a guest without a person has an outcome")?;
+    let measured = outcome.events.iter().filter_map(|event| match event {
+        Event::Measured(measured) => Some(*measured),
+        _ => None,
+    });
+    let measured = measured.collect();
+    let release = unpacked.release.clone();
+    if outcome.end != (End::Verdict { ok: true }) {
+        let from = outcome.console.len().saturating_sub(40);
+        bail!("the guest came to grief: {:?}\n{}", outcome.end, outcome.console[from..].join("\n"));
+    }
+    Ok((release, measured))
 }
 
 /// Sees to it that no disaster passes for a success.
@@ -272,6 +315,7 @@ impl Lab {
         let dir = qemu::folder(&self.target, kernel.name())?;
         let initramfs = dir.join("initramfs.cpio");
         self.payload.initramfs(&initramfs, &module::modules(&unpacked.modules)?, job)?;
+        let clocked = job.measure.is_some();
         let guest = Guest {
             vmlinuz: &unpacked.vmlinuz,
             initramfs: &initramfs,
@@ -279,7 +323,8 @@ impl Lab {
             accel: options.accel,
             lockdown: options.lockdown,
             memory: options.memory,
-            processors: 2,
+            processors: if clocked { 1 } else { 2 },
+            clocked,
             silence,
             limit,
             dir: &dir,

@@ -60,11 +60,12 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counter> {
+    // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
+    // stamp with it all the same.
+    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
     if returned <= 0 {
         return Ok(());
     }
-    // A send whose entry began no message and whose connection is not followed is of no interest.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
     let length = returned as u32;
     let buffers = if vector != 0 {
         Buffers::kernel_vector(vector, skip)

@@ -8,6 +8,7 @@ mod log_fentry;
 mod process;
 mod socket;
 mod syscall;
+mod trial;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;

@@ -1,14 +1,18 @@
-//! The syscall route, for kernels where neither of the others works: the tracepoints of the system calls that
-//! carry data, at entry and at return.
+//! The syscall route, for kernels where neither of the others works: the tracepoints at the entry and return of all
+//! system calls. Those that carry no data cost a comparison.
 //!
 //! ```c
-//! struct syscalls_enter { u64 common; int nr; u64 args[6]; }  // as the tracepoint's format file shows
-//! struct syscalls_exit  { u64 common; int nr; long ret; }
+//! TRACE_EVENT_SYSCALL(sys_enter, TP_PROTO(struct pt_regs *regs, long id))
+//! TRACE_EVENT_SYSCALL(sys_exit, TP_PROTO(struct pt_regs *regs, long ret))
 //! ```
 //!
 //! The entry finds the socket behind the descriptor and leaves what it was given for the return.
+//!
+//! Each call has tracepoints of its own, too. The kernel skips their programs while the processor is inside an operation
+//! on a map, the daemon's own look-ups among them (`bpf_prog_active`), which a preempted daemon can be for
+//! milliseconds. Programs on raw tracepoints are not skipped.
 
-use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::tracepoint, programs::TracePointContext};
+use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
 use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
@@ -19,68 +23,40 @@ use crate::{
     kernel,
     maps::{IN_FLIGHT, InFlight},
     observe::{Operation, known_or, observe},
-    registers, socket, target,
+    registers::{self, Call, arch},
+    socket, target,
 };
 
-/// Offset of the first argument, and of the result.
-const ARGUMENTS: usize = 16;
 /// `mmsghdr.msg_len`
 const MMSGHDR_LENGTH: u64 = 56;
-/// Defines the entry of one call: its direction, the index of its flags (for a receive that has some), and
-/// where its bytes are.
-macro_rules! enter {
-    ($name:ident, $direction:ident, $flags:expr, $given:expr) => {
-        #[tracepoint]
-        fn $name(ctx: TracePointContext) -> u32 {
-            if target::is_current()
-                && let Err(cause) = try_enter(&ctx, Direction::$direction, $flags, $given)
-            {
-                fail(&ctx, cause);
-            }
-            0
-        }
-    };
-}
 
-enter!(sys_enter_read, Receive, None, range);
-enter!(sys_enter_recvfrom, Receive, Some(3), range);
-enter!(sys_enter_readv, Receive, None, vector);
-enter!(sys_enter_recvmsg, Receive, Some(2), message);
-enter!(sys_enter_recvmmsg, Receive, Some(3), messages);
-enter!(sys_enter_write, Send, None, range);
-enter!(sys_enter_sendto, Send, None, range);
-enter!(sys_enter_writev, Send, None, vector);
-enter!(sys_enter_sendmsg, Send, None, message);
-enter!(sys_enter_sendmmsg, Send, None, messages);
-enter!(sys_enter_sendfile, Send, None, nothing);
+/// Whether a call can move bytes of a socket.
+#[inline(always)]
+fn carries_data(number: u64) -> bool {
+    receives(number)
+        || matches!(
+            number,
+            arch::WRITE
+                | arch::WRITEV
+                | arch::SENDTO
+                | arch::SENDMSG
+                | arch::SENDMMSG
+                | arch::SENDFILE
+                | arch::SPLICE
+        )
+}
 
 #[inline(always)]
-fn try_enter(
-    ctx: &TracePointContext,
-    direction: Direction,
-    flags: Option<usize>,
-    given: impl Fn(&TracePointContext) -> Result<Given, Counter>,
-) -> Result<(), Counter> {
-    let Some(sock) = socket::of_descriptor(argument(ctx, 0)? as u32)? else { return Ok(()) };
-    let flags = match flags {
-        Some(index) => argument(ctx, index)? as i32,
-        None => 0,
-    };
-    if flags & MSG_PEEK != 0 {
-        return Ok(());
-    }
-    enter(
-        sock,
-        direction,
-        if flags & MSG_TRUNC != 0 { Given::NOTHING } else { known_or(given(ctx), Given::NOTHING) },
-    )
+fn receives(number: u64) -> bool {
+    matches!(number, arch::READ | arch::READV | arch::RECVFROM | arch::RECVMSG | arch::RECVMMSG)
 }
 
-/// `splice(fd_in, off_in, fd_out, …)`: a socket can be on either side.
-#[tracepoint]
-fn sys_enter_splice(ctx: TracePointContext) -> u32 {
-    if target::is_current()
-        && let Err(cause) = try_splice(&ctx)
+/// The entry of any call.
+#[raw_tracepoint(tracepoint = "sys_enter")]
+fn sys_enter(ctx: RawTracePointContext) -> u32 {
+    if carries_data(ctx.arg(1))
+        && target::is_current()
+        && let Err(cause) = try_enter(ctx.arg(0))
     {
         fail(&ctx, cause);
     }
@@ -88,27 +64,60 @@ fn sys_enter_splice(ctx: TracePointContext) -> u32 {
 }
 
 #[inline(always)]
-fn try_splice(ctx: &TracePointContext) -> Result<(), Counter> {
-    if let Some(sock) = socket::of_descriptor(argument(ctx, 0)? as u32)? {
+fn try_enter(registers: u64) -> Result<(), Counter> {
+    let Some(call) = registers::call(registers)? else { return Ok(()) };
+    let [descriptor, _, third] = call.arguments;
+    let Some(sock) = socket::of_descriptor(descriptor as u32)? else {
+        // `splice(fd_in, off_in, fd_out, …)`: a socket can be on either side.
+        if call.number == arch::SPLICE
+            && let Some(sock) = socket::of_descriptor(third as u32)?
+        {
+            return enter(sock, Direction::Send, Given::NOTHING);
+        }
+        return Ok(());
+    };
+    if call.number == arch::SPLICE {
         return enter(sock, Direction::Receive, Given::NOTHING);
     }
-    match socket::of_descriptor(argument(ctx, 2)? as u32)? {
-        Some(sock) => enter(sock, Direction::Send, Given::NOTHING),
-        None => Ok(()),
+    if !receives(call.number) {
+        return enter(sock, Direction::Send, known_or(given(&call), Given::NOTHING));
     }
+    let flags = match call.number {
+        arch::RECVMSG => third as i32,
+        arch::RECVFROM | arch::RECVMMSG => registers::fourth(registers)? as i32,
+        _ => 0,
+    };
+    if flags & MSG_PEEK != 0 {
+        return Ok(());
+    }
+    let nowhere = flags & MSG_TRUNC != 0;
+    enter(
+        sock,
+        Direction::Receive,
+        if nowhere { Given::NOTHING } else { known_or(given(&call), Given::NOTHING) },
+    )
 }
 
-/// The return of any of them.
-#[tracepoint]
-fn sys_exit(ctx: TracePointContext) -> u32 {
-    let thread = bpf_get_current_pid_tgid();
-    // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
-    let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return 0 };
-    if let Err(cause) = argument(&ctx, 0).and_then(|returned| leave(in_flight, returned as i64)) {
+/// The return of any call.
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn sys_exit(ctx: RawTracePointContext) -> u32 {
+    if let Err(cause) = try_exit(ctx.arg(0), ctx.arg(1)) {
         fail(&ctx, cause);
     }
-    let _ = IN_FLIGHT.remove(thread);
     0
+}
+
+#[inline(always)]
+fn try_exit(registers: u64, returned: i64) -> Result<(), Counter> {
+    if !carries_data(registers::number(registers)?) {
+        return Ok(());
+    }
+    let thread = bpf_get_current_pid_tgid();
+    // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
+    let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return Ok(()) };
+    let left = leave(in_flight, returned);
+    let _ = IN_FLIGHT.remove(thread);
+    left
 }
 
 /// What a call was given: where its bytes are, and the `struct mmsghdr` array whose result is not a length.
@@ -127,37 +136,19 @@ impl Given {
 }
 
 #[inline(always)]
-fn argument(ctx: &TracePointContext, index: usize) -> Result<u64, Counter> {
-    // SAFETY: the tracepoint has this many arguments.
-    unsafe { ctx.read_at(ARGUMENTS + index * size_of::<u64>()) }.map_err(|_| Counter::KernelMemory)
-}
-
-#[inline(always)]
-fn nothing(_ctx: &TracePointContext) -> Result<Given, Counter> {
-    Ok(Given::NOTHING)
-}
-
-#[inline(always)]
-fn range(ctx: &TracePointContext) -> Result<Given, Counter> {
-    Ok(Given::of(Buffers::range(argument(ctx, 1)?)))
-}
-
-#[inline(always)]
-fn vector(ctx: &TracePointContext) -> Result<Given, Counter> {
-    Ok(Given::of(Buffers::user_vector(argument(ctx, 1)?, argument(ctx, 2)?)?))
-}
-
-#[inline(always)]
-fn message(ctx: &TracePointContext) -> Result<Given, Counter> {
-    Ok(Given::of(registers::message(argument(ctx, 1)?)?))
-}
-
-/// One message is read like `sendmsg`; of several, none is: they are counted by length.
-#[inline(always)]
-fn messages(ctx: &TracePointContext) -> Result<Given, Counter> {
-    let header = argument(ctx, 1)?;
-    let buffers = if argument(ctx, 2)? as u32 == 1 { registers::message(header)? } else { Buffers::NONE };
-    Ok(Given { buffers, messages: header })
+fn given(call: &Call) -> Result<Given, Counter> {
+    let [_, second, third] = call.arguments;
+    match call.number {
+        arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Given::of(Buffers::range(second))),
+        arch::READV | arch::WRITEV => Ok(Given::of(Buffers::user_vector(second, third)?)),
+        arch::RECVMSG | arch::SENDMSG => Ok(Given::of(registers::message(second)?)),
+        // One message is read like `sendmsg`; of several, none is: they are counted by length.
+        arch::RECVMMSG | arch::SENDMMSG => {
+            let buffers = if third as u32 == 1 { registers::message(second)? } else { Buffers::NONE };
+            Ok(Given { buffers, messages: second })
+        }
+        _ => Ok(Given::NOTHING),
+    }
 }
 
 #[inline(always)]

@@ -27,22 +27,9 @@ const SENDPAGE: (&str, &str) = ("tcp_sendpage_exit", "tcp_sendpage");
 /// went, and since.
 const RECVMSG: [(u32, &str); 3] = [(6, "tcp_recvmsg_6"), (5, "tcp_recvmsg_5"), (4, "tcp_recvmsg_4")];
 const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
-/// System calls of the syscall route, as their tracepoints name them. The program at the entry of each is
-/// `sys_enter_` and the call's name.
-const SYSCALLS: [&str; 12] = [
-    "read",
-    "readv",
-    "recvfrom",
-    "recvmsg",
-    "recvmmsg",
-    "write",
-    "writev",
-    "sendto",
-    "sendmsg",
-    "sendmmsg",
-    "sendfile64",
-    "splice",
-];
+/// Programs of the syscall route, named as their tracepoints. The return first: an entry without its return would
+/// leave its note behind.
+const SYSCALL: [&str; 2] = ["sys_exit", "sys_enter"];
 /// The program that sees which standard streams a program starts with.
 const LOG_EXEC: &str = "log_exec";
 /// Programs that see writes to pipes and terminals, and the function at whose return they are.
@@ -57,8 +44,6 @@ const LOG_SYSCALLS: [(&str, &str); 6] = [
     ("log_tee", "tee"),
     ("log_vmsplice", "vmsplice"),
 ];
-/// The program at the return of each.
-const SYSCALL_EXIT: &str = "sys_exit";
 
 /// Attaches what every route needs.
 pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
@@ -102,7 +87,7 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
     let result = match route {
         Route::Fentry => fentry(ebpf, kernel),
         Route::Socket => socket(ebpf, kernel),
-        Route::Syscall => syscall(ebpf),
+        Route::Syscall => SYSCALL.iter().try_for_each(|name| raw_tracepoint(ebpf, name, name)),
     };
     if result.is_err() {
         for program in programs(route) {
@@ -111,7 +96,6 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
                 Some(Program::FEntry(program)) => program.unload(),
                 Some(Program::FExit(program)) => program.unload(),
                 Some(Program::RawTracePoint(program)) => program.unload(),
-                Some(Program::TracePoint(program)) => program.unload(),
                 _ => Ok(()),
             };
         }
@@ -130,14 +114,8 @@ fn programs(route: Route) -> Vec<String> {
             .map(str::to_owned)
             .collect(),
         Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
-        Route::Syscall => {
-            SYSCALLS.iter().map(|call| entry_program(call)).chain([SYSCALL_EXIT.to_owned()]).collect()
-        }
+        Route::Syscall => SYSCALL.iter().map(|program| (*program).to_owned()).collect(),
     }
-}
-
-fn entry_program(call: &str) -> String {
-    format!("sys_enter_{}", call.trim_end_matches("64"))
 }
 
 fn socket(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
@@ -176,24 +154,6 @@ fn fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     let program: &mut FEntry = get(ebpf, name)?;
     let loaded = program.load(function, &btf);
     loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))
-}
-
-fn syscall(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
-    let exit: &mut TracePoint = get(ebpf, SYSCALL_EXIT)?;
-    exit.load().map_err(|error| refused(SYSCALL_EXIT, error))?;
-    for call in SYSCALLS {
-        let exit: &mut TracePoint = get(ebpf, SYSCALL_EXIT)?;
-        exit.attach("syscalls", &format!("sys_exit_{call}")).map_err(|error| refused(SYSCALL_EXIT, error))?;
-    }
-    for call in SYSCALLS {
-        let name = entry_program(call);
-        let program: &mut TracePoint = get(ebpf, &name)?;
-        let loaded = program.load();
-        loaded
-            .and_then(|()| program.attach("syscalls", &format!("sys_enter_{call}")).map(drop))
-            .map_err(|error| refused(&name, error))?;
-    }
-    Ok(())
 }
 
 fn raw_tracepoint(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), CaptureError> {

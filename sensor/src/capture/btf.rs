@@ -73,6 +73,11 @@ impl Kernel {
     }
 }
 
+/// Whether the types at `path` have one of this name.
+pub(super) fn has_type(path: &Path, name: &str) -> Result<bool, BtfError> {
+    Ok(Types::read(path)?.has(name))
+}
+
 /// The running kernel's types.
 struct Types {
     btf: Btf,

@@ -23,7 +23,7 @@ const LOG_ENTRIES: u32 = 8192;
 const UNUSED_RING_BYTES: u32 = 64 * 1024;
 
 /// The compiled programs.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]

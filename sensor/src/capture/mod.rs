@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod load;
 mod log;
+mod missed;
 mod probe;
 mod session;
 mod settings;

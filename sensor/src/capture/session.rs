@@ -13,6 +13,7 @@ use super::{
     Capability, CaptureError, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
+    missed::Missed,
 };
 use crate::protocol;
 
@@ -34,6 +35,7 @@ pub struct Capture {
     max_connections: u32,
     rejected: u64,
     logs: Option<LogCapture>,
+    missed: Missed,
     ebpf: Ebpf,
 }
 
@@ -70,10 +72,13 @@ impl Capture {
             return Err(CaptureError::NoPrivilege(reason.clone()));
         }
         let kernel = Kernel::read(Path::new(VMLINUX))?;
-        if let Err(reason) = Capability::RingBuffer.probe() {
-            return Err(CaptureError::Unsupported(format!(
-                "no ring buffer: {reason}\nhint: the sensor needs Linux 5.10 or later"
-            )));
+        for needed in Capability::ALL.into_iter().filter(|capability| capability.is_required()) {
+            if let Err(reason) = needed.probe() {
+                return Err(CaptureError::Unsupported(format!(
+                    "no {}: {reason}\nhint: the sensor needs Linux 5.10 or later",
+                    needed.name()
+                )));
+            }
         }
         let mut ebpf = load(settings, kernel.offsets, log_level)?;
         attach::common(&mut ebpf)?;
@@ -110,6 +115,7 @@ impl Capture {
             max_connections: settings.max_connections,
             rejected: 0,
             logs,
+            missed: Missed::of(&ebpf),
             ebpf,
         })
     }
@@ -242,6 +248,12 @@ impl Capture {
         Ok(sums)
     }
 
+    /// The attached programs, and how often the kernel did not run each although its hook was passed; nothing of programs of
+    /// which it does not tell (before 5.12).
+    pub fn missed(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.missed.read()
+    }
+
     /// How many connections the kernel follows. Counts them one by one: ask seldom.
     #[must_use]
     pub fn connections(&self) -> Fill {
@@ -262,12 +274,20 @@ fn choose(
     kernel: &Kernel,
     forced: Option<Route>,
 ) -> Result<(Route, Vec<(Route, CaptureError)>), CaptureError> {
+    let mut attach = |route: Route| {
+        Capability::all_of(route.needs()).map_err(CaptureError::Unsupported)?;
+        let attached = attach::route(ebpf, kernel, route);
+        if route == Route::Fentry {
+            Capability::Fentry.learn(attached.as_ref().map(|()| String::new()).map_err(CaptureError::brief));
+        }
+        attached
+    };
     if let Some(route) = forced {
-        return attach::route(ebpf, kernel, route).map(|()| (route, Vec::new()));
+        return attach(route).map(|()| (route, Vec::new()));
     }
     let mut refused = Vec::new();
     for route in Route::BEST_FIRST {
-        match attach::route(ebpf, kernel, route) {
+        match attach(route) {
             Ok(()) => return Ok((route, refused)),
             Err(error) => refused.push((route, error)),
         }

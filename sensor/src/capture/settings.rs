@@ -1,5 +1,7 @@
 //! What the capture is told before it starts.
 
+use super::Capability;
+
 /// A way into the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -22,6 +24,14 @@ impl Route {
             Self::Fentry => "fentry",
             Self::Socket => "socket",
             Self::Syscall => "syscall",
+        }
+    }
+
+    /// What it needs beside what the sensor always needs. Whether functions can be traced is seen when it is tried.
+    pub(super) const fn needs(self) -> &'static [Capability] {
+        match self {
+            Self::Socket => &[Capability::CurrentTask, Capability::TaskRegisters],
+            Self::Fentry | Self::Syscall => &[],
         }
     }
 }

@@ -101,7 +101,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
 
 fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, registry: &Shared) {
     for (route, error) in capture.refused() {
-        tracing::info!("the {} route is not available: {}", route.name(), error.brief());
+        tracing::warn!("the {} route is not available: {}", route.name(), error.brief());
     }
     let route = capture.route().name();
     tracing::info!("capturing by the {route} route on kernel {kernel}; metrics at http://{address}/metrics");

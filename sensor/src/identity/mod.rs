@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub use name::service_name;
 pub use process::{Processes, running};
 
-use crate::protocol::Exchange;
+use crate::{protocol::Exchange, trace::SpanIds};
 
 /// An exchange with the names that metrics and spans carry.
 #[derive(Clone, Debug)]
@@ -20,4 +20,6 @@ pub struct Observed {
     /// `http.route`: the path with its variable segments as placeholders; `*` once the service has more routes than
     /// the limit, empty where the path is not known.
     pub route: Arc<str>,
+    /// What joins its span to others.
+    pub span: SpanIds,
 }

@@ -116,7 +116,7 @@ pub(super) fn ids(fields: &Map<String, Value>) -> Option<Ids> {
 /// (`[app,…,…]`, `[…-…]`) and as W3C Trace Context does.
 pub(super) fn ids_in_text(text: &str) -> Option<Ids> {
     static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r#"(?i-u)\btrace[_.]?id["']?[=:]\s?["']?([0-9a-f]{32})\b(?:.{0,8}\bspan[_.]?id["']?[=:]\s?["']?([0-9a-f]{16})\b)?"#).ok()
+        Regex::new(r#"(?i-u)\btrace[_.]?id["']?[=:]\s?["']?([0-9a-f]{32})\b(?:[ ,;"'{}\[\]]{0,8}\bspan[_.]?id["']?[=:]\s?["']?([0-9a-f]{16})\b)?"#).ok()
     });
     static PAIR: LazyLock<Option<Regex>> =
         LazyLock::new(|| Regex::new(r"(?-u)\b([0-9a-f]{32})[-,]([0-9a-f]{16})\b").ok());

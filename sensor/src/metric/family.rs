@@ -140,6 +140,13 @@ pub static KERNEL_OPERATIONS: Family = counter(
 /// Everything that was dropped or not understood.
 pub static LOST: Family =
     counter("sensor_lost_total", "What was dropped or not understood, by cause.", &["cause"]);
+/// What the kernel did not show.
+pub static PROGRAM_MISSED: Family = counter(
+    "sensor_program_missed_total",
+    "How often the kernel did not run a program because the processor was in it already; their sum is the cause \
+     `program_missed` of `sensor_lost_total`. Kernels before 5.12 do not tell.",
+    &["program"],
+);
 /// Exchanges that were recorded.
 pub static EXCHANGES: Family =
     counter("sensor_exchanges_total", "Exchanges recorded, by the local process's role.", &["role"]);
@@ -183,6 +190,12 @@ pub static ROUTES_FOLDED: Family = counter(
     "Exchanges whose route became `*`, because the service had `http.max_routes` of them.",
     &[],
 );
+/// Spans without the parent that they may have.
+pub static PARENTS_LEFT_OUT: Family = counter(
+    "sensor_parents_left_out_total",
+    "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
+    &["cause"],
+);
 /// The version that runs.
 pub static BUILD_INFO: Family =
     gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
@@ -192,6 +205,14 @@ pub static INFO: Family = gauge(
     "1",
     "Always 1; the labels say by which route the kernel is observed, and which kernel it is.",
     &["route", "kernel"],
+);
+/// What the kernel has of what was asked of it.
+pub static CAPABILITY: Family = gauge(
+    "sensor_capability",
+    "1",
+    "1 where the kernel has something that a feature needs, 0 where it has not and the feature is off; of all that \
+     was asked for. `sensor check` tells the reasons.",
+    &["name"],
 );
 /// Processor time of the daemon.
 pub static PROCESS_CPU: Family = Family {
@@ -237,10 +258,11 @@ pub static LOG_STREAMS: Family =
     gauge("sensor_log_streams", "1", "Pipes and terminals that are followed as standard streams.", &[]);
 
 /// What the sensor says of itself.
-pub static OWN: [&Family; 22] = [
+pub static OWN: [&Family; 25] = [
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
+    &PROGRAM_MISSED,
     &EXCHANGES,
     &MAP_ENTRIES,
     &MAP_CAPACITY,
@@ -255,8 +277,10 @@ pub static OWN: [&Family; 22] = [
     &SERIES,
     &SERIES_FOLDED,
     &ROUTES_FOLDED,
+    &PARENTS_LEFT_OUT,
     &BUILD_INFO,
     &INFO,
+    &CAPABILITY,
     &PROCESS_CPU,
     &PROCESS_MEMORY,
     &PROCESS_START,

@@ -2,11 +2,13 @@
 
 use crate::identity::Observed;
 use crate::protocol::{Connection, End, Endpoints, Exchange, Message, Role, Task};
+use crate::trace::SpanIds;
 
 /// `GET /items/7?q=1`, answered with 200 and 512 bytes: first byte after 2 ms, last after 6 ms.
 pub(crate) fn exchange() -> Exchange {
     Exchange {
         connection: Connection { id: 1, key: 1 },
+        request_number: 1,
         role: Role::Server,
         endpoints: Endpoints {
             local: "10.0.0.1:8080".parse().unwrap(),
@@ -40,5 +42,5 @@ pub(crate) fn exchange() -> Exchange {
 }
 
 pub(crate) fn observed(exchange: Exchange) -> Observed {
-    Observed { exchange, service_name: "shop".into(), route: "/items/{id}".into() }
+    Observed { exchange, service_name: "shop".into(), route: "/items/{id}".into(), span: SpanIds::default() }
 }

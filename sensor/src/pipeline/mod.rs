@@ -17,7 +17,8 @@ use crate::{
     identity::{Observed, Processes},
     log,
     metric::Shared,
-    protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Tracker, TrackerConfig},
+    protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Signal, Tracker, TrackerConfig},
+    trace::Joiner,
 };
 
 /// The most records taken in one turn, so that signals and timers are never starved.
@@ -64,6 +65,7 @@ impl Pipeline {
                 ..TrackerConfig::default()
             }),
             processes: Processes::default(),
+            requests: log::Requests::default(),
             targets,
             routes: RouteLimiter::new(config.http.max_routes),
             registry,
@@ -124,7 +126,15 @@ impl Pipeline {
     pub fn second(&mut self, now_ns: u64) {
         self.tracker.expire(now_ns, &mut self.exchanges);
         self.deliver();
-        self.own.update(&self.capture, &self.tracker, &self.routes, &self.sinks, &self.registry);
+        self.requests.joiner().second(now_ns);
+        self.own.update(
+            &self.capture,
+            &self.tracker,
+            &self.requests.joiner(),
+            &self.routes,
+            &self.sinks,
+            &self.registry,
+        );
         self.sinks.second(self.own.lost());
     }
 
@@ -143,25 +153,36 @@ impl Pipeline {
         self.ask.clear();
         self.tracker.finish(now_ns, &mut self.exchanges);
         self.deliver();
-        self.own.update(&self.capture, &self.tracker, &self.routes, &self.sinks, &self.registry);
+        self.own.update(
+            &self.capture,
+            &self.tracker,
+            &self.requests.joiner(),
+            &self.routes,
+            &self.sinks,
+            &self.registry,
+        );
         self.sinks.finish(self.own.lost());
     }
 
     fn drain(&mut self) -> bool {
-        let Self { capture, tracker, processes, targets, exchanges, own, .. } = self;
+        let Self { capture, tracker, processes, requests, targets, exchanges, own, .. } = self;
+        let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
         let drained = capture.drain(RECORDS_A_TURN, |record| match record {
             Record::Event(event) => {
                 own.event(&event);
                 tracker.on_event(event, exchanges);
+                join(tracker, joiner, processes, targets);
             }
             Record::Exec { tgid, executable, arguments } => {
                 own.process();
+                joiner.process_started(tgid);
                 let name = processes.exec(tgid, executable, arguments);
                 started.push((tgid, name));
             }
             Record::Fork { child, parent } => {
                 own.process();
+                joiner.process_started(child);
                 started.extend(processes.fork(child, parent).map(|name| (child, name)));
             }
         });
@@ -174,7 +195,9 @@ impl Pipeline {
 
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
+        join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
         for exchange in self.exchanges.drain(..) {
+            let span = self.requests.joiner().take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {
                 continue;
@@ -183,7 +206,7 @@ impl Pipeline {
                 Some(path) => self.routes.route(&service_name, path),
                 None => Arc::from(""),
             };
-            self.observed.push(Observed { exchange, service_name, route });
+            self.observed.push(Observed { exchange, service_name, route, span });
         }
         if self.observed.is_empty() {
             return;
@@ -196,5 +219,20 @@ impl Pipeline {
         }
         self.sinks.take(&self.observed);
         self.observed.clear();
+    }
+}
+
+/// Lets the joiner know what happened, but for processes whose exchanges are left alone: their spans are nobody's parent.
+fn join(tracker: &mut Tracker, joiner: &mut Joiner, processes: &mut Processes, targets: &Targets) {
+    for signal in tracker.signals() {
+        let is_excluded = match &signal {
+            Signal::Started(started) if targets.excludes() => {
+                targets.is_excluded(&processes.name(started.task.tgid, started.task.comm))
+            }
+            _ => false,
+        };
+        if !is_excluded {
+            joiner.on_signal(&signal);
+        }
     }
 }

@@ -4,9 +4,10 @@ use sensor_common::cause::Counter;
 
 use super::Sinks;
 use crate::{
-    capture::Capture,
+    capture::{Capability, Capture},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
+    trace::Joiner,
 };
 
 /// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
@@ -56,6 +57,7 @@ impl Own {
         &mut self,
         capture: &Capture,
         tracker: &Tracker,
+        joiner: &Joiner,
         routes: &RouteLimiter,
         sinks: &Sinks,
         registry: &Shared,
@@ -67,13 +69,18 @@ impl Own {
                 return;
             }
         };
+        let missed: Vec<(&str, u64)> = capture.missed().collect();
         let lost: Vec<(&str, u64)> = Counter::ALL
             .into_iter()
             .zip(kernel)
             .filter(|(counter, _)| counter.is_loss())
             .map(|(counter, count)| (counter.name(), count))
             .chain(tracker.counts().iter().map(|(loss, count)| (loss.name(), count)))
-            .chain([("rejected_record", capture.rejected()), ("output", sinks.dropped())])
+            .chain([
+                ("program_missed", missed.iter().map(|(_, count)| count).sum()),
+                ("rejected_record", capture.rejected()),
+                ("output", sinks.dropped()),
+            ])
             .collect();
         self.lost = lost.iter().map(|(_, count)| count).sum();
         let connections = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.connections());
@@ -84,6 +91,9 @@ impl Own {
         for (cause, count) in lost {
             own.set(&family::LOST, &[cause], count as f64);
         }
+        for (program, count) in missed {
+            own.set(&family::PROGRAM_MISSED, &[program], count as f64);
+        }
         for (kind, count) in [
             ("head", self.heads),
             ("close", self.closes),
@@ -92,8 +102,14 @@ impl Own {
         ] {
             own.set(&family::EVENTS, &[kind], count as f64);
         }
+        for (capability, there) in Capability::answered() {
+            own.set(&family::CAPABILITY, &[capability.name()], f64::from(u8::from(there)));
+        }
         own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
         own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);
+        for (cause, count) in [("ambiguous", joiner.ambiguous()), ("too_many_requests", joiner.full())] {
+            own.set(&family::PARENTS_LEFT_OUT, &[cause], count as f64);
+        }
         own.set(&family::ROUTES_FOLDED, &[], routes.folded() as f64);
         own.set(&family::RING_FILL, &[EVENT_RING], self.fill);
         own.set(&family::RING_BYTES, &[EVENT_RING], f64::from(capture.ring_bytes()));

@@ -9,7 +9,7 @@ use crate::{
         table::{Header, Table, render},
     },
     identity::Observed,
-    trace::{self, Batch, Tracer, WallClock},
+    trace::{self, Batch, WallClock},
 };
 
 /// How long the reader of standard output may take for the last of it.
@@ -27,7 +27,7 @@ enum Form {
     Nothing,
     Table { table: Box<Table>, header: Header },
     Lines { lines: Box<Lines>, flushed: Instant },
-    Spans { tracer: Box<Tracer>, clock: WallClock, sampled: Instant, batch: Batch },
+    Spans { clock: WallClock, sampled: Instant, batch: Batch },
 }
 
 impl Sinks {
@@ -54,9 +54,8 @@ impl Sinks {
     /// Spans as OTLP JSON lines.
     #[must_use]
     pub fn spans(output: Output) -> Self {
-        let tracer = Box::new(Tracer::new());
         let clock = WallClock::sample();
-        Self { output, form: Form::Spans { tracer, clock, sampled: Instant::now(), batch: Batch::default() } }
+        Self { output, form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() } }
     }
 
     /// Lines or frames that standard output did not take in time.
@@ -76,9 +75,9 @@ impl Sinks {
             Form::Nothing => {}
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
             Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
-            Form::Spans { tracer, clock, batch, .. } => {
+            Form::Spans { clock, batch, .. } => {
                 for observed in observed {
-                    batch.push(observed, tracer.span(observed, *clock));
+                    batch.push(observed, trace::span(observed, *clock));
                 }
                 if let Some(data) = batch.take() {
                     match trace::json_line(&data) {

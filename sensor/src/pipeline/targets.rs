@@ -43,6 +43,11 @@ impl Targets {
         }
     }
 
+    /// Whether any service's exchanges are left alone.
+    pub(super) fn excludes(&self) -> bool {
+        !self.exclude.is_empty()
+    }
+
     /// Whether exchanges of this service are left alone.
     #[must_use]
     pub(super) fn is_excluded(&self, name: &str) -> bool {

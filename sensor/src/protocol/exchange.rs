@@ -1,6 +1,6 @@
 //! One request and its response.
 
-use super::{Connection, Endpoints, Task};
+use super::{Connection, Endpoints, ExchangeKey, Task};
 
 /// Which side of the exchange the local process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +43,8 @@ pub enum End {
 pub struct Exchange {
     /// On which connection.
     pub connection: Connection,
+    /// Which request of the connection, as in its signals.
+    pub request_number: u64,
     /// Which side the local process is.
     pub role: Role,
     /// Both ends.
@@ -73,4 +75,12 @@ pub struct Exchange {
     /// When the end was known to have happened without a response ([`End::NoResponse`]: when the connection
     /// closed), else the response's last byte.
     pub end_ns: u64,
+}
+
+impl Exchange {
+    /// What its signals call it.
+    #[must_use]
+    pub const fn key(&self) -> ExchangeKey {
+        ExchangeKey { connection: self.connection.id, request: self.request_number }
+    }
 }

@@ -9,6 +9,7 @@ mod exchange;
 mod http1;
 mod loss;
 mod route;
+mod signal;
 mod table;
 mod tracker;
 
@@ -16,6 +17,7 @@ pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, 
 pub use exchange::{End, Exchange, Message, Role};
 pub use loss::{Loss, LossCounts};
 pub use route::{OTHER_ROUTE, RouteLimiter, route_of};
+pub use signal::{ExchangeKey, Signal, Started};
 pub use tracker::{Tracker, TrackerConfig};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use super::{
-    Close, Connection, Event, Exchange, Head, Loss, LossCounts, Progress,
+    Close, Connection, Event, Exchange, Head, Loss, LossCounts, Progress, Signal,
     http1::{Class, Context, Http1, Limits},
     table::Table,
 };
@@ -50,6 +50,7 @@ pub struct Tracker {
     table: Table,
     questions: BinaryHeap<Reverse<Question>>,
     counts: LossCounts,
+    signals: Vec<Signal>,
 }
 
 /// When to ask about which connection. Outdated ones are recognised by [`super::table::Entry::asking_ns`].
@@ -63,7 +64,13 @@ impl Tracker {
     /// A tracker that knows no connection.
     #[must_use]
     pub fn new(config: TrackerConfig) -> Self {
-        Self { config, table: Table::new(), questions: BinaryHeap::new(), counts: LossCounts::default() }
+        Self {
+            config,
+            table: Table::new(),
+            questions: BinaryHeap::new(),
+            counts: LossCounts::default(),
+            signals: Vec::new(),
+        }
     }
 
     /// Takes the next event; events of one connection must come in the order of the ring buffer.
@@ -108,7 +115,7 @@ impl Tracker {
             && let Some(entry) = self.table.get_mut(slot)
             && entry.touched_ns.saturating_add(timeout) <= now_ns
         {
-            let mut context = context(&self.config, out, &mut self.counts);
+            let mut context = context(&self.config, out, &mut self.counts, &mut self.signals);
             entry.http.give_up(Loss::PairTimeout, &mut context);
             self.settle(slot, out);
         }
@@ -119,7 +126,7 @@ impl Tracker {
     pub fn finish(&mut self, _now_ns: u64, out: &mut Vec<Exchange>) {
         while let Some(slot) = self.table.oldest(Class::Active) {
             let Some(mut entry) = self.table.remove(slot) else { break };
-            entry.http.shut_down(&mut context(&self.config, out, &mut self.counts));
+            entry.http.shut_down(&mut context(&self.config, out, &mut self.counts, &mut self.signals));
         }
         self.table = Table::new();
         self.questions.clear();
@@ -137,8 +144,13 @@ impl Tracker {
         &self.counts
     }
 
+    /// Hands over what happened since the last time. Take it after each round of events: it is kept until then.
+    pub fn signals(&mut self) -> std::vec::Drain<'_, Signal> {
+        self.signals.drain(..)
+    }
+
     fn on_head(&mut self, head: &Head<'_>, out: &mut Vec<Exchange>) {
-        let mut context = context(&self.config, out, &mut self.counts);
+        let mut context = context(&self.config, out, &mut self.counts, &mut self.signals);
         if let Some(slot) = self.table.find(head.connection.id) {
             if let Some(entry) = self.table.get_mut(slot) {
                 entry.http.on_head(head, &mut context);
@@ -160,7 +172,7 @@ impl Tracker {
     fn on_close(&mut self, close: &Close, out: &mut Vec<Exchange>) {
         let Some(slot) = self.table.find(close.connection.id) else { return };
         if let Some(entry) = self.table.get_mut(slot) {
-            entry.http.on_close(close, &mut context(&self.config, out, &mut self.counts));
+            entry.http.on_close(close, &mut context(&self.config, out, &mut self.counts, &mut self.signals));
         }
         if close.end_of_file {
             self.settle(slot, out);
@@ -172,7 +184,7 @@ impl Tracker {
     fn on_progress(&mut self, progress: &Progress, out: &mut Vec<Exchange>) {
         let Some(slot) = self.table.find(progress.connection.id) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let mut context = context(&self.config, out, &mut self.counts);
+        let mut context = context(&self.config, out, &mut self.counts, &mut self.signals);
         if !entry.http.on_progress(progress.streams, &mut context) {
             self.table.remove(slot);
             return;
@@ -229,7 +241,7 @@ impl Tracker {
             match class {
                 Class::Kept => self.counts.add(Loss::ForgottenConnection),
                 Class::Active => {
-                    let mut context = context(&self.config, out, &mut self.counts);
+                    let mut context = context(&self.config, out, &mut self.counts, &mut self.signals);
                     entry.http.give_up(Loss::EvictedConnection, &mut context);
                 }
                 Class::Idle | Class::Blank => {}
@@ -242,7 +254,8 @@ fn context<'a>(
     config: &TrackerConfig,
     out: &'a mut Vec<Exchange>,
     losses: &'a mut LossCounts,
+    signals: &'a mut Vec<Signal>,
 ) -> Context<'a> {
     let limits = Limits { head: config.head_limit, pending: config.max_pending_per_connection };
-    Context { limits, out, losses }
+    Context { limits, out, losses, signals }
 }

@@ -1,6 +1,6 @@
 //! The `traceparent` header of W3C Trace Context.
 
-use crate::protocol::Exchange;
+use super::b3;
 
 /// In the flags of a trace: the caller may have recorded it.
 pub(super) const SAMPLED: u8 = 1;
@@ -10,8 +10,8 @@ pub(super) const RANDOM: u8 = 2;
 /// Length of the fields that every version has: `version-traceid-parentid-flags`.
 const LENGTH: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
 
-/// What a valid `traceparent` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a valid `traceparent`, or the B3 headers in its place, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceParent {
     /// The trace, never all zeros.
     pub trace_id: [u8; 16],
@@ -20,6 +20,13 @@ pub struct TraceParent {
     /// The flags that the specification knows.
     pub flags: u8,
 }
+
+/// The kept header fields of a request: lower-case names and values.
+pub(super) type Fields<'a> = &'a [(&'static str, String)];
+
+/// The longest `tracestate` that is carried on. Section 3.3.1.5 of the specification asks for 512 characters at least;
+/// a longer value may have been cut by the capture.
+const STATE_LIMIT: usize = 1000;
 
 impl TraceParent {
     /// Reads a header value as section 3.2.2 of the specification says: lower-case hex digits only, no id of zeros,
@@ -47,19 +54,38 @@ impl TraceParent {
         Some(Self { trace_id, parent_id, flags: flags & (SAMPLED | RANDOM) })
     }
 
-    /// What the request says. More than one `traceparent` says nothing.
+    /// Whether both name the same span.
+    pub(super) fn is_same_span(&self, other: &Self) -> bool {
+        (self.trace_id, self.parent_id) == (other.trace_id, other.parent_id)
+    }
+
+    /// What a request says: its `traceparent`, else its B3 headers. More than one of a kind says nothing.
     #[must_use]
-    pub fn of(exchange: &Exchange) -> Option<Self> {
-        let mut values = exchange.request_headers.iter().filter(|(name, _)| *name == "traceparent");
-        let (_, value) = values.next()?;
-        if values.next().is_some() {
-            return None;
-        }
-        Self::parse(value)
+    pub fn of(fields: Fields<'_>) -> Option<Self> {
+        only(fields, "traceparent").and_then(Self::parse).or_else(|| b3::read(fields))
     }
 }
 
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+/// `tracestate`, several fields joined as section 3.3.1.1 says. Empty when there is none, or none that is certain.
+pub(super) fn trace_state(fields: Fields<'_>) -> String {
+    let values: Vec<&str> = fields
+        .iter()
+        .filter(|(name, value)| *name == "tracestate" && !value.is_empty())
+        .map(|(_, value)| value.as_str())
+        .collect();
+    let state = values.join(",");
+    let is_sane = state.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    if is_sane && state.len() <= STATE_LIMIT { state } else { String::new() }
+}
+
+/// The value of a field that is there once.
+pub(super) fn only<'a>(fields: Fields<'a>, name: &str) -> Option<&'a str> {
+    let mut values = fields.iter().filter(|(field, _)| *field == name);
+    let (_, value) = values.next()?;
+    values.next().is_none().then_some(value.as_str())
+}
+
+pub(super) fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.len() != 2 * N {
         return None;
@@ -81,7 +107,6 @@ const fn nibble(digit: u8) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metric::fixture::exchange;
 
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -127,11 +152,23 @@ mod tests {
     #[test]
     fn two_headers_say_nothing() {
         let with = |n| {
-            let request_headers = vec![("traceparent", VALID.to_owned()); n];
-            TraceParent::of(&Exchange { request_headers, ..exchange() })
+            let fields = vec![("traceparent", VALID.to_owned()); n];
+            TraceParent::of(&fields)
         };
         assert!(with(0).is_none());
         assert!(with(1).is_some());
         assert!(with(2).is_none());
+    }
+
+    #[test]
+    fn states_are_joined() {
+        let state = |values: &[&str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("tracestate", (*value).to_owned())).collect();
+            trace_state(&fields)
+        };
+        assert_eq!(state(&["a=1", "", "b=2"]), "a=1,b=2");
+        assert_eq!(state(&[]), "");
+        assert_eq!(state(&["a=\u{fffd}"]), "");
+        assert_eq!(state(&[&"x".repeat(STATE_LIMIT + 1)]), "");
     }
 }

@@ -7,11 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
-use rand::rngs::SmallRng;
-use rand::{Rng, SeedableRng};
 
-use super::context::{RANDOM, SAMPLED, TraceParent};
-use super::{WallClock, redact};
+use super::{SpanIds, WallClock, redact};
 use crate::identity::Observed;
 use crate::protocol::{Exchange, Role};
 use crate::semantic::{self, ErrorType, Host, OTHER_METHOD};
@@ -19,73 +16,44 @@ use crate::semantic::{self, ErrorType, Host, OTHER_METHOD};
 /// The event at the response's first byte.
 pub const FIRST_BYTE_EVENT: &str = "http.response.first_byte";
 
-/// Makes spans, with fresh ids.
-pub struct Tracer {
-    random: SmallRng,
-}
-
-impl Default for Tracer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Tracer {
-    /// A tracer whose ids are seeded by the operating system.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { random: SmallRng::from_os_rng() }
-    }
-
-    /// The span of an exchange.
-    pub fn span(&mut self, observed: &Observed, clock: WallClock) -> Span {
-        let exchange = &observed.exchange;
-        let parent = TraceParent::of(exchange);
-        let method = semantic::request_method(&exchange.method);
-        let error = ErrorType::of(exchange);
-        Span {
-            trace_id: parent.map_or_else(|| self.id::<16>(), |parent| parent.trace_id).to_vec(),
-            span_id: self.id::<8>().to_vec(),
-            parent_span_id: parent.map(|parent| parent.parent_id.to_vec()).unwrap_or_default(),
-            flags: flags(exchange.role, parent),
-            name: name(observed, method),
-            kind: match exchange.role {
-                Role::Server => SpanKind::Server as i32,
-                Role::Client => SpanKind::Client as i32,
-            },
-            start_time_unix_nano: clock.unix_ns(exchange.request.first_ns),
-            end_time_unix_nano: clock.unix_ns(exchange.end_ns.max(exchange.request.first_ns)),
-            attributes: attributes(observed, method, error),
-            events: exchange
-                .response
-                .map(|response| first_byte(clock.unix_ns(response.first_ns)))
-                .into_iter()
-                .collect(),
-            status: error.map(|_| Status { code: StatusCode::Error as i32, ..Status::default() }),
-            ..Span::default()
-        }
-    }
-
-    /// Random bytes, never all zeros, which would mean no id.
-    fn id<const N: usize>(&mut self) -> [u8; N] {
-        loop {
-            let mut id = [0; N];
-            self.random.fill(&mut id[..]);
-            if id != [0; N] {
-                return id;
-            }
-        }
+/// The span of an exchange.
+#[must_use]
+pub fn span(observed: &Observed, clock: WallClock) -> Span {
+    let exchange = &observed.exchange;
+    let ids = &observed.span;
+    let method = semantic::request_method(&exchange.method);
+    let error = ErrorType::of(exchange);
+    Span {
+        trace_id: ids.trace_id.to_vec(),
+        span_id: ids.span_id.to_vec(),
+        parent_span_id: ids.parent.map(|parent| parent.span_id.to_vec()).unwrap_or_default(),
+        trace_state: ids.trace_state.clone(),
+        flags: flags(ids),
+        name: name(observed, method),
+        kind: match exchange.role {
+            Role::Server => SpanKind::Server as i32,
+            Role::Client => SpanKind::Client as i32,
+        },
+        start_time_unix_nano: clock.unix_ns(exchange.request.first_ns),
+        end_time_unix_nano: clock.unix_ns(exchange.end_ns.max(exchange.request.first_ns)),
+        attributes: attributes(observed, method, error),
+        events: exchange
+            .response
+            .map(|response| first_byte(clock.unix_ns(response.first_ns)))
+            .into_iter()
+            .collect(),
+        status: error.map(|_| Status { code: StatusCode::Error as i32, ..Status::default() }),
+        ..Span::default()
     }
 }
 
 /// The trace's flags, and whether the parent is another process's span.
-fn flags(role: Role, parent: Option<TraceParent>) -> u32 {
-    let Some(parent) = parent else { return u32::from(SAMPLED | RANDOM) };
-    let remote = match role {
-        Role::Server => SpanFlags::ContextIsRemoteMask as u32,
-        Role::Client => 0,
-    };
-    u32::from(parent.flags) | SpanFlags::ContextHasIsRemoteMask as u32 | remote
+fn flags(ids: &SpanIds) -> u32 {
+    let parent = ids.parent.map_or(0, |parent| {
+        let remote = if parent.is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+        SpanFlags::ContextHasIsRemoteMask as u32 | remote
+    });
+    u32::from(ids.flags) | parent
 }
 
 /// `{method} {route}` for a server, `{method}` for a client, whose route template is not known to it. A method
@@ -215,11 +183,10 @@ mod tests {
     use super::*;
     use crate::metric::fixture::{exchange, observed};
     use crate::protocol::End;
-
-    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    use crate::trace::Parent;
 
     fn span(exchange: Exchange) -> Span {
-        Tracer::new().span(&observed(exchange), WallClock::new(1_000))
+        super::span(&observed(exchange), WallClock::new(1_000))
     }
 
     fn attribute(span: &Span, key: &str) -> Option<String> {
@@ -333,28 +300,21 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_is_joined() {
-        let request_headers = vec![("traceparent", PARENT.to_owned())];
-        let server = span(Exchange { request_headers: request_headers.clone(), ..exchange() });
-        assert_eq!(server.trace_id[..2], [0x0a, 0xf7]);
-        assert_eq!(server.parent_span_id[..2], [0xb7, 0xad]);
-        assert_eq!(server.flags, 0x301);
-        assert_ne!(server.span_id, server.parent_span_id);
-        let client = span(Exchange { request_headers, ..client(None) });
-        assert_eq!((client.trace_id, client.parent_span_id), (server.trace_id, server.parent_span_id));
-        assert_eq!(client.flags, 0x101);
-    }
-
-    #[test]
-    fn a_trace_of_its_own_has_fresh_ids() {
-        let mut tracer = Tracer::new();
-        let spans: Vec<Span> =
-            (0..100).map(|_| tracer.span(&observed(exchange()), WallClock::new(0))).collect();
-        let mut ids: Vec<&[u8]> = spans.iter().map(|span| &*span.trace_id).collect();
-        ids.extend(spans.iter().map(|span| &*span.span_id));
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), 200);
-        assert!(spans.iter().all(|span| span.parent_span_id.is_empty() && span.trace_id.len() == 16));
+    fn ids_are_carried() {
+        let with = |is_remote| {
+            let parent = Some(Parent { span_id: [3; 8], is_remote });
+            let ids = SpanIds {
+                trace_id: [1; 16],
+                span_id: [2; 8],
+                parent,
+                flags: 3,
+                trace_state: "a=1".to_owned(),
+            };
+            super::span(&Observed { span: ids, ..observed(exchange()) }, WallClock::new(0))
+        };
+        let span = with(true);
+        assert_eq!((span.trace_id, span.span_id), (vec![1; 16], vec![2; 8]));
+        assert_eq!((span.parent_span_id, span.trace_state.as_str()), (vec![3; 8], "a=1"));
+        assert_eq!((span.flags, with(false).flags), (0x303, 0x103));
     }
 }

@@ -7,6 +7,7 @@ mod http;
 mod machine;
 mod metrics;
 mod nginx;
+mod routes;
 mod section;
 mod statistics;
 mod wrk;
@@ -30,12 +31,15 @@ pub(crate) struct Options {
 enum Measurement {
     /// nginx under wrk, without and with the sensor (the default).
     Http(http::Options),
+    /// The ways of capture side by side, in a virtual machine.
+    Routes(routes::Options),
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     root::require("the sensor loads eBPF programs, which", "xtask bench")?;
     match &options.measurement {
         Some(Measurement::Http(http)) => http::run(workspace, http),
+        Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }
 }

@@ -9,6 +9,7 @@
 //! begin <way> <test>
 //! end <way> <test> <ok|failed|timeout> <milliseconds>
 //! verified <way> <program> <instructions>
+//! measured <way|none> <requests> <nginx's ns> <daemon's ns> <elapsed ns>
 //! error <text>                    the guest itself could not go on
 //! verdict <ok|failed>             the last line
 //! ```
@@ -22,8 +23,21 @@ pub(super) enum Event {
     Begin { way: Way, test: String },
     End { way: Way, test: String, passed: bool, outcome: String, milliseconds: u64 },
     Verified { way: Way, program: String, instructions: u64 },
+    Measured(Measured),
     Error(String),
     Verdict { ok: bool },
+}
+
+/// One run under load, without the sensor or by one way. Times are in nanoseconds of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Measured {
+    pub(crate) way: Option<Way>,
+    pub(crate) requests: u64,
+    /// Processor time of nginx, with the programs that ran in its system calls.
+    pub(crate) server_ns: u64,
+    /// Processor time of the daemon.
+    pub(crate) daemon_ns: u64,
+    pub(crate) elapsed_ns: u64,
 }
 
 impl Event {
@@ -50,6 +64,13 @@ impl Event {
                 program: (*program).into(),
                 instructions: instructions.parse().ok()?,
             },
+            ["measured", way, requests, server, daemon, elapsed] => Self::Measured(Measured {
+                way: if *way == "none" { None } else { Some(Way::parse(way)?) },
+                requests: requests.parse().ok()?,
+                server_ns: server.parse().ok()?,
+                daemon_ns: daemon.parse().ok()?,
+                elapsed_ns: elapsed.parse().ok()?,
+            }),
             ["error", text] => Self::Error((*text).into()),
             ["verdict", verdict] => Self::Verdict { ok: yes_or_no(verdict, "ok", "failed")? },
             _ => return None,

@@ -37,6 +37,8 @@ pub(super) struct Job {
     pub(super) provoke: Option<Provoke>,
     /// A shell on the console instead of tests.
     pub(super) shell: bool,
+    /// Arguments of the program that measures the ways of capture, instead of tests.
+    pub(super) measure: Option<String>,
 }
 
 impl fmt::Display for Job {
@@ -52,6 +54,9 @@ impl fmt::Display for Job {
         }
         if let Some(name) = self.provoke.and_then(|p| p.to_possible_value()) {
             writeln!(f, "provoke {}", name.get_name())?;
+        }
+        if let Some(arguments) = &self.measure {
+            writeln!(f, "measure {arguments}")?;
         }
         if self.shell {
             writeln!(f, "shell yes")?;

@@ -28,6 +28,8 @@ struct Tested {
     /// Names and paths of the test programs.
     tests: Vec<(String, PathBuf)>,
     fixtures: PathBuf,
+    /// The program that measures what each way costs.
+    routes: PathBuf,
 }
 
 impl Payload {
@@ -53,7 +55,8 @@ impl Payload {
         let init = stripped(&executable(&bins, "bin", "init")?, dir, "init")?;
         let strip = |(_, name, path): (_, String, PathBuf)| Ok((name.clone(), stripped(&path, dir, &name)?));
         let tests = tests.into_iter().map(strip).collect::<Result<_>>()?;
-        Ok(Self { init, tested: Some(Tested { sensor: workspace.sensor(), tests, fixtures }) })
+        let routes = stripped(&executable(&bins, "bin", "routes")?, dir, "routes")?;
+        Ok(Self { init, tested: Some(Tested { sensor: workspace.sensor(), tests, fixtures, routes }) })
     }
 
     /// Every binary whose libraries must be on the guest's disk.
@@ -84,6 +87,7 @@ impl Payload {
         cpio.file("payload/job", 0o644, job.to_string().as_bytes())?;
         if let Some(tested) = &self.tested {
             copy(&mut cpio, "payload/sensor", &tested.sensor)?;
+            copy(&mut cpio, "payload/routes", &tested.routes)?;
             for (name, path) in &tested.tests {
                 copy(&mut cpio, &format!("payload/test/{name}"), path)?;
             }

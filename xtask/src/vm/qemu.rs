@@ -41,6 +41,9 @@ pub(super) struct Guest<'a> {
     /// In mebibytes.
     pub(super) memory: u32,
     pub(super) processors: u32,
+    /// The guest's clock goes by the instructions it has run, a nanosecond each, and not by the time that passes: what
+    /// else this machine does changes nothing. Software emulation only.
+    pub(super) clocked: bool,
     /// The longest time without a word on either port.
     pub(super) silence: Duration,
     pub(super) limit: Duration,
@@ -182,7 +185,11 @@ impl Guest<'_> {
             command.args(["-accel", "kvm", "-cpu", "host"]);
         } else {
             // Page tables of five levels cost an emulated guest a third of its speed.
-            command.args(["-accel", "tcg,thread=multi", "-cpu", "max,-la57"]);
+            let thread = if self.clocked { "tcg,thread=single" } else { "tcg,thread=multi" };
+            command.args(["-accel", thread, "-cpu", "max,-la57"]);
+            if self.clocked {
+                command.args(["-icount", "shift=0,sleep=off"]);
+            }
         }
         command.args(["-smp", &self.processors.to_string(), "-m", &format!("{}M", self.memory)]);
         command.arg("-kernel").arg(self.vmlinuz).arg("-initrd").arg(self.initramfs);

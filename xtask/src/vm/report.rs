@@ -182,7 +182,11 @@ pub(super) fn progress(kernel: Kernel, event: &Event, bare: bool) {
             say(format!("kernel {kernel}: {way} {test}: {outcome} ({seconds:.1} s)"));
         }
         Event::Error(text) => say(format!("kernel {kernel}: {text}")),
-        Event::Fact { .. } | Event::Begin { .. } | Event::Verified { .. } | Event::Verdict { .. } => {}
+        Event::Fact { .. }
+        | Event::Begin { .. }
+        | Event::Verified { .. }
+        | Event::Measured(_)
+        | Event::Verdict { .. } => {}
     }
 }
 

@@ -13,9 +13,9 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 3] = [Self::Fentry, Self::Socket, Self::Syscall];
+    pub(crate) const ALL: [Self; 3] = [Self::Fentry, Self::Socket, Self::Syscall];
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Fentry => "fentry",
             Self::Socket => "socket",

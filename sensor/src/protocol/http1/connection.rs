@@ -11,7 +11,7 @@ use super::{
     pending::Pending,
     start_line::{self, StartLine},
 };
-use crate::protocol::{Connection, Direction, Exchange, Head, LossCounts, Role, Stream, ask::Ask};
+use crate::protocol::{Connection, Direction, Exchange, Head, LossCounts, Role, Signal, Stream, ask::Ask};
 
 /// The limits that a connection keeps.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,7 @@ pub(in crate::protocol) struct Context<'a> {
     pub(in crate::protocol) limits: Limits,
     pub(in crate::protocol) out: &'a mut Vec<Exchange>,
     pub(in crate::protocol) losses: &'a mut LossCounts,
+    pub(in crate::protocol) signals: &'a mut Vec<Signal>,
 }
 
 /// An HTTP/1 connection.

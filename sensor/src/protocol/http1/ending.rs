@@ -194,8 +194,9 @@ impl Http1 {
         }
         while let Some(first) = self.queue.front() {
             if first.is_suspect {
-                self.queue.pop_front();
-                context.losses.add(Loss::Desynchronized);
+                if let Some(first) = self.queue.pop_front() {
+                    self.lose(&first, Loss::Desynchronized, context);
+                }
             } else {
                 self.complete(End::NoResponse, closed_ns, context);
             }

@@ -12,11 +12,20 @@ use super::{
 /// The most header fields that are read; a head with more counts as malformed.
 const FIELD_LIMIT: usize = 128;
 /// The most field lines that are kept of one request.
-const KEPT_LIMIT: usize = 8;
+const KEPT_LIMIT: usize = 12;
 /// The most bytes of a field value that are kept.
 const VALUE_LIMIT: usize = 1024;
 /// The request fields that are kept for spans, beside `Host`.
-const KEPT: [&str; 3] = ["user-agent", "traceparent", "tracestate"];
+const KEPT: [&str; 8] = [
+    "user-agent",
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+];
 
 /// A request's head, as far as it is known.
 #[derive(Debug, Default)]

@@ -27,7 +27,7 @@ use super::{
     lane::{Origin, Span, State},
     pending::{Answer, Pending},
 };
-use crate::protocol::{Direction, End, Loss, Role};
+use crate::protocol::{Direction, End, ExchangeKey, Loss, Role, Signal, Started};
 
 /// The methods of RFC 9110 and 5789. No registered method ends like one of them, so they are never the rest of one.
 const COMMON_METHODS: [&str; 9] =
@@ -86,6 +86,7 @@ impl Http1 {
         }
         let Arrival { origin, is_truncated, .. } = arrival;
         let pending = Pending { head, origin, span, answer: None, is_truncated, is_suspect };
+        self.signal_start(&pending, context);
         self.queue.push_back(Box::new(pending));
     }
 
@@ -128,6 +129,8 @@ impl Http1 {
                 context.losses.add(Loss::TruncatedHead);
             }
             pending.answer = Some(answer);
+            let key = ExchangeKey { connection: self.connection.id, request };
+            context.signals.push(Signal::Answered { key, tid: arrival.origin.task.tid });
             true
         } else {
             context.losses.add(Loss::UnmatchedResponse);
@@ -193,7 +196,7 @@ impl Http1 {
         self.is_response_missed = true;
         self.is_pipelined |= self.queue.len() > 1;
         if let Some(first) = self.queue.pop_front() {
-            context.losses.add(if first.is_http() { cause } else { Loss::Unparsed });
+            self.lose(&first, cause, context);
         }
         self.abandon(Loss::Desynchronized, context);
         self.is_lost = true;
@@ -280,10 +283,16 @@ impl Http1 {
             && self.request_lane().span.request == pending.span.request
             && matches!(self.request_lane().state, State::Body(Body::Length(_)));
         let is_http = pending.is_http();
-        match pending.into_exchange(self.connection, role, &request, &response, end, closed_ns) {
-            Some(exchange) if is_http && is_early => self.early = Some(Box::new(exchange)),
-            Some(exchange) if is_http => context.out.push(exchange),
-            _ => context.losses.add(if is_http { Loss::CutStartLine } else { Loss::Unparsed }),
+        let number = pending.span.request;
+        let exchange = pending
+            .into_exchange(self.connection, role, &request, &response, end, closed_ns)
+            .filter(|_| is_http);
+        let end_ns = exchange.as_ref().map_or(closed_ns, |exchange| exchange.end_ns);
+        self.signal_end(number, end_ns, exchange.is_some(), context);
+        match exchange {
+            Some(exchange) if is_early => self.early = Some(Box::new(exchange)),
+            Some(exchange) => context.out.push(exchange),
+            None => context.losses.add(if is_http { Loss::CutStartLine } else { Loss::Unparsed }),
         }
         if let Some(next) = self.queue.front() {
             let first_ns = next.origin.first_ns;
@@ -293,9 +302,33 @@ impl Http1 {
 
     /// Counts every request that waits as lost.
     pub(super) fn abandon(&mut self, cause: Loss, context: &mut Context<'_>) {
-        for pending in self.queue.drain(..) {
-            context.losses.add(if pending.is_http() { cause } else { Loss::Unparsed });
+        while let Some(pending) = self.queue.pop_front() {
+            self.lose(&pending, cause, context);
         }
+    }
+
+    /// Counts a request that no longer waits as lost.
+    pub(super) fn lose(&self, pending: &Pending, cause: Loss, context: &mut Context<'_>) {
+        context.losses.add(if pending.is_http() { cause } else { Loss::Unparsed });
+        self.signal_end(pending.span.request, pending.span.last_ns, false, context);
+    }
+
+    fn signal_start(&self, pending: &Pending, context: &mut Context<'_>) {
+        let Some(role) = self.role else { return };
+        let headers = pending.head.kept.iter().filter(|(name, _)| Started::tells_of_trace(name));
+        context.signals.push(Signal::Started(Box::new(Started {
+            key: ExchangeKey { connection: self.connection.id, request: pending.span.request },
+            role,
+            task: pending.origin.task,
+            endpoints: pending.origin.endpoints,
+            time_ns: pending.origin.first_ns,
+            headers: headers.cloned().collect(),
+        })));
+    }
+
+    fn signal_end(&self, request: u64, time_ns: u64, is_told: bool, context: &mut Context<'_>) {
+        let key = ExchangeKey { connection: self.connection.id, request };
+        context.signals.push(Signal::Ended { key, time_ns, is_told });
     }
 
     /// Gives up assigning anything on this connection.

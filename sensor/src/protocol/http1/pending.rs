@@ -58,6 +58,7 @@ impl Pending {
         }
         Some(Exchange {
             connection,
+            request_number: self.span.request,
             role,
             endpoints: self.origin.endpoints,
             task: self.origin.task,

@@ -18,6 +18,8 @@ pub(crate) struct Job {
     pub(crate) way: Option<String>,
     pub(crate) provoke: Option<String>,
     pub(crate) shell: bool,
+    /// Arguments of the program that measures the ways of capture, instead of tests.
+    pub(crate) measure: Option<String>,
 }
 
 impl Job {
@@ -37,6 +39,7 @@ impl Job {
                 "filter" => job.filter = Some(value),
                 "way" => job.way = Some(value),
                 "provoke" => job.provoke = Some(value),
+                "measure" => job.measure = Some(value),
                 "shell" => job.shell = value == "yes",
                 _ => bail!("read {PATH}: unknown setting {name:?}"),
             }

@@ -6,6 +6,7 @@
 
 mod fact;
 mod job;
+mod measure;
 mod port;
 mod process;
 mod provoke;
@@ -54,6 +55,9 @@ fn run(port: &mut Port) -> Result<bool> {
     }
     if let Some(what) = &job.provoke {
         return provoke::provoke(what);
+    }
+    if let Some(arguments) = &job.measure {
+        return measure::run(port, arguments);
     }
     suite::run(port, &job)
 }

@@ -40,6 +40,11 @@ impl Port {
         self.send(&["verified", way, program, &instructions.to_string()]);
     }
 
+    /// `line` has the event's name and fields between spaces.
+    pub(crate) fn measured(&mut self, line: &str) {
+        self.send(&line.split(' ').collect::<Vec<_>>());
+    }
+
     pub(crate) fn error(&mut self, text: &str) {
         self.send(&["error", text]);
     }

@@ -20,14 +20,14 @@ const DISK: &str = "/dev/vda";
 const DISK_WAIT: Duration = Duration::from_secs(20);
 
 /// File systems of a node with cgroup v2 alone: source and type, place, and options.
-const MOUNTS: [(&str, &str, &str); 12] = [
+/// `/tmp` is on the disk: the kernel fills holes of a tmpfs file when it sends them (before 6.5), and memory is short.
+const MOUNTS: [(&str, &str, &str); 11] = [
     ("proc", "/proc", ""),
     ("sysfs", "/sys", ""),
     ("devtmpfs", "/dev", ""),
     ("devpts", "/dev/pts", "ptmxmode=0666"),
     ("tmpfs", "/dev/shm", ""),
     ("tmpfs", "/run", ""),
-    ("tmpfs", "/tmp", ""),
     ("cgroup2", "/sys/fs/cgroup", ""),
     ("securityfs", "/sys/kernel/security", ""),
     ("debugfs", "/sys/kernel/debug", ""),

@@ -2,6 +2,8 @@
 //!
 //! Each probe runs when it is first asked for, and only then.
 
+mod trial;
+
 use std::{fs, io, path::Path, sync::OnceLock};
 
 use aya::{
@@ -10,7 +12,7 @@ use aya::{
     sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported},
 };
 
-use super::VMLINUX;
+use super::{VMLINUX, btf::has_type};
 
 /// Something the kernel can do, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +25,24 @@ pub enum Capability {
     RingBuffer,
     /// Programs on raw tracepoints (4.17).
     RawTracepoint,
-    /// Programs on tracepoints, whose list is at tracefs.
-    Tracepoint,
+    /// The helper `bpf_probe_read_user` (5.5).
+    ReadUser,
+    /// Programs on tracepoints with typed arguments (5.5).
+    BtfTracepoint,
+    /// Programs at the entry and return of functions (5.5).
+    Fentry,
     /// Programs on kernel probes.
     Kprobe,
-    /// Programs at entry and return of functions, and on BTF tracepoints (5.5).
-    Tracing,
+    /// Programs on probes in user programs.
+    Uprobe,
+    /// The same, many at once (6.6).
+    UprobeMulti,
+    /// The helper `bpf_get_current_task_btf` (5.11).
+    CurrentTask,
     /// The helper `bpf_task_pt_regs` (5.15).
     TaskRegisters,
     /// The helper `bpf_loop` (5.17).
     Loop,
-    /// The helper `bpf_get_current_task_btf` (5.11).
-    CurrentTask,
-    /// The helper `bpf_probe_read_user` (5.5).
-    ReadUser,
-    /// Probes in user programs, many at once (6.6).
-    UprobeMulti,
     /// Control groups of version 2.
     CgroupV2,
 }
@@ -46,25 +50,29 @@ pub enum Capability {
 /// Yes with a detail, or no with a reason.
 pub type Answer = Result<String, String>;
 
+static ANSWERS: [OnceLock<Answer>; Capability::ALL.len()] =
+    [const { OnceLock::new() }; Capability::ALL.len()];
+
 impl Capability {
     /// All, in the order in which they are told.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Privilege,
         Self::Btf,
         Self::RingBuffer,
         Self::RawTracepoint,
-        Self::Tracepoint,
-        Self::Kprobe,
-        Self::Tracing,
         Self::ReadUser,
+        Self::BtfTracepoint,
+        Self::Fentry,
+        Self::Kprobe,
+        Self::Uprobe,
+        Self::UprobeMulti,
         Self::CurrentTask,
         Self::TaskRegisters,
         Self::Loop,
-        Self::UprobeMulti,
         Self::CgroupV2,
     ];
 
-    /// Its name for people.
+    /// Its name for people and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,14 +80,15 @@ impl Capability {
             Self::Btf => "BTF",
             Self::RingBuffer => "ring buffer",
             Self::RawTracepoint => "raw tracepoints",
-            Self::Tracepoint => "tracepoints",
-            Self::Kprobe => "kprobes",
-            Self::Tracing => "BTF tracing",
             Self::ReadUser => "bpf_probe_read_user",
+            Self::BtfTracepoint => "BTF tracepoints",
+            Self::Fentry => "fentry",
+            Self::Kprobe => "kprobes",
+            Self::Uprobe => "uprobes",
+            Self::UprobeMulti => "uprobe multi",
             Self::CurrentTask => "bpf_get_current_task_btf",
             Self::TaskRegisters => "bpf_task_pt_regs",
             Self::Loop => "bpf_loop",
-            Self::UprobeMulti => "uprobe multi",
             Self::CgroupV2 => "cgroup v2",
         }
     }
@@ -92,9 +101,30 @@ impl Capability {
 
     /// Asks the kernel, the first time; then repeats the answer.
     pub fn probe(self) -> &'static Answer {
-        static ANSWERS: [OnceLock<Answer>; Capability::ALL.len()] =
-            [const { OnceLock::new() }; Capability::ALL.len()];
         ANSWERS[self as usize].get_or_init(|| self.ask())
+    }
+
+    /// Takes what was found out elsewhere for the answer, unless there is one.
+    pub(super) fn learn(self, answer: Answer) {
+        let _ = ANSWERS[self as usize].set(answer);
+    }
+
+    /// Every one that was asked for until now, and whether the kernel has it.
+    pub fn answered() -> impl Iterator<Item = (Self, bool)> {
+        Self::ALL.into_iter().filter_map(|capability| {
+            ANSWERS[capability as usize].get().map(|answer| (capability, answer.is_ok()))
+        })
+    }
+
+    /// Why not all of these are there, from the first that is not.
+    ///
+    /// # Errors
+    /// When one is missing; the text names it and says why.
+    pub fn all_of(needed: &[Self]) -> Result<(), String> {
+        needed.iter().try_for_each(|capability| match capability.probe() {
+            Ok(_) => Ok(()),
+            Err(reason) => Err(format!("needs {}: {reason}", capability.name())),
+        })
     }
 
     fn ask(self) -> Answer {
@@ -103,20 +133,15 @@ impl Capability {
             Self::Btf => file(VMLINUX, "the kernel needs CONFIG_DEBUG_INFO_BTF, and /sys has to be mounted"),
             Self::RingBuffer => supported(is_map_supported(MapType::RingBuf), "it came with 5.8"),
             Self::RawTracepoint => program(ProgramType::RawTracePoint, "they came with 4.17"),
-            Self::Tracepoint => file(
-                "/sys/kernel/tracing/events/syscalls",
-                "tracefs is not mounted at /sys/kernel/tracing, or the kernel lacks CONFIG_FTRACE_SYSCALLS",
-            ),
-            Self::Kprobe => {
-                file("/sys/bus/event_source/devices/kprobe/type", "the kernel lacks CONFIG_KPROBES")
-            }
-            Self::Tracing => program(ProgramType::Tracing, "it came with 5.5"),
             Self::ReadUser => helper(BpfHelper::BPF_FUNC_probe_read_user, "it came with 5.5"),
+            Self::BtfTracepoint => trial::btf_tracepoint(),
+            Self::Fentry => trial::fentry(),
+            Self::Kprobe => trial::kprobe(),
+            Self::Uprobe => trial::uprobe(),
+            Self::UprobeMulti => Self::all_of(&[Self::Uprobe]).and_then(|()| uprobe_multi()),
             Self::CurrentTask => helper(BpfHelper::BPF_FUNC_get_current_task_btf, "it came with 5.11"),
             Self::TaskRegisters => helper(BpfHelper::BPF_FUNC_task_pt_regs, "it came with 5.15"),
             Self::Loop => helper(BpfHelper::BPF_FUNC_loop, "it came with 5.17"),
-            Self::UprobeMulti => helper(BpfHelper::BPF_FUNC_get_attach_cookie, "it came with 5.15")
-                .and_then(|_| release_at_least(6, 6)),
             Self::CgroupV2 => cgroup_v2(),
         }
     }
@@ -168,14 +193,12 @@ fn helper(helper: BpfHelper, why: &str) -> Answer {
     supported(is_helper_supported(ProgramType::RawTracePoint, helper), why)
 }
 
-fn release_at_least(major: u32, minor: u32) -> Answer {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").map_err(|error| error.to_string())?;
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if found >= (major, minor) {
-        Ok(String::new())
-    } else {
-        Err(format!("it came with {major}.{minor}, this is {}", release.trim()))
+/// The kernel has a type for such links when it has the links: distributions carry them back to older releases.
+fn uprobe_multi() -> Answer {
+    match has_type(Path::new(VMLINUX), "bpf_uprobe_multi_link") {
+        Ok(true) => Ok(String::new()),
+        Ok(false) => Err("the kernel does not know it (it came with 6.6)".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -1,0 +1,272 @@
+//! Spans that form traces, while their requests are still open.
+//!
+//! Ids are given when a request's head is seen, so that what happens in its course can be told to be of it. Whose
+//! trace a span belongs to, the first that applies:
+//! 1. Server: a valid trace header makes it part of that trace, under the caller's span.
+//! 2. Client: a trace header that equals that of exactly one request the process serves was passed on; the call is
+//!    that request's. Any other header names the span that the application itself opened around the call.
+//! 3. Client: without a header, the request that the thread serves (see [`super::serving`]).
+//! 4. Server: the caller's span, where the sensor sees both ends of the connection and exactly one call on it is open.
+//!    A header must agree.
+//! 5. A trace of its own.
+//!
+//! Where more than one could be meant, none is taken, and that is counted.
+
+use std::{collections::HashMap, num::NonZeroUsize};
+
+use lru::LruCache;
+
+use super::{
+    context::{TraceParent, trace_state},
+    ends::{Ends, Route},
+    ids::{Ids, Parent, SpanIds},
+    serving::{Process, Served, Serves, SpanContext},
+};
+use crate::protocol::{ExchangeKey, Role, Signal, Started};
+
+/// The most requests whose ids are kept; beyond, a request gets a trace of its own when it is told.
+const REQUESTS: usize = 131_072;
+/// The most processes of which is known how they serve; beyond, the one longest unused is forgotten.
+const PROCESSES: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+/// So long it is remembered which request a thread served.
+const REMEMBER_NS: u64 = 10_000_000_000;
+
+/// Gives each request its ids.
+#[derive(Debug)]
+pub struct Joiner {
+    ids: Ids,
+    requests: HashMap<ExchangeKey, Request>,
+    processes: LruCache<u32, Process>,
+    ends: Ends,
+    ambiguous: u64,
+    full: u64,
+}
+
+/// A request between its head and its exchange.
+#[derive(Debug)]
+struct Request {
+    role: Role,
+    tgid: u32,
+    tid: u32,
+    route: Route,
+    /// What its header said.
+    header: Option<TraceParent>,
+    span: SpanIds,
+    /// Its trace is settled: it has been told to someone.
+    is_settled: bool,
+}
+
+impl Default for Joiner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Joiner {
+    /// A joiner that knows no request.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            ids: Ids::new(),
+            requests: HashMap::new(),
+            processes: LruCache::new(PROCESSES),
+            ends: Ends::default(),
+            ambiguous: 0,
+            full: 0,
+        }
+    }
+
+    /// Takes what happened, in order.
+    pub fn on_signal(&mut self, signal: &Signal) {
+        match signal {
+            Signal::Started(started) => self.start(started),
+            Signal::Answered { key, tid } => self.answer(*key, *tid),
+            Signal::Ended { key, time_ns, is_told } => self.end(*key, *time_ns, *is_told),
+        }
+    }
+
+    /// The ids of an exchange, which are then no longer kept.
+    pub fn take(&mut self, key: ExchangeKey) -> SpanIds {
+        match self.requests.remove(&key) {
+            Some(request) => request.span,
+            None => self.ids.root(),
+        }
+    }
+
+    /// The server span that a thread was in at a time (nanoseconds of `CLOCK_MONOTONIC`), now or in the last ten
+    /// seconds; `None` where it served none that is known, or where it is not certain which.
+    pub fn serving(&mut self, tgid: u32, tid: u32, time_ns: u64) -> Option<SpanContext> {
+        match self.processes.peek(&tgid)?.at(tid, time_ns)? {
+            Served::Over(context) => Some(context),
+            Served::Open(key) => self.settle(key),
+        }
+    }
+
+    /// A process began, or replaced its program: what its predecessor of that number was like does not count.
+    pub fn process_started(&mut self, tgid: u32) {
+        self.processes.pop(&tgid);
+    }
+
+    /// Forgets what is long over.
+    pub fn second(&mut self, now_ns: u64) {
+        let oldest = now_ns.saturating_sub(REMEMBER_NS);
+        self.processes.iter_mut().for_each(|(_, process)| process.forget(oldest));
+    }
+
+    /// Calls whose parent was left out because more than one request could be it.
+    #[must_use]
+    pub fn ambiguous(&self) -> u64 {
+        self.ambiguous
+    }
+
+    /// Requests that got a trace of their own because too many were open.
+    #[must_use]
+    pub fn full(&self) -> u64 {
+        self.full
+    }
+
+    fn start(&mut self, started: &Started) {
+        if self.requests.len() >= REQUESTS {
+            self.full += 1;
+            return;
+        }
+        let header = TraceParent::of(&started.headers);
+        let mut span = self.ids.root();
+        if let Some(header) = header {
+            span.trace_id = header.trace_id;
+            span.flags = header.flags;
+            span.parent = Some(Parent { span_id: header.parent_id, is_remote: started.role == Role::Server });
+            span.trace_state = trace_state(&started.headers);
+        }
+        let request = Request {
+            role: started.role,
+            tgid: started.task.tgid,
+            tid: started.task.tid,
+            route: Route::of(&started.endpoints, started.role),
+            header,
+            span,
+            is_settled: false,
+        };
+        match started.role {
+            Role::Server => self.start_server(started, request),
+            Role::Client => self.start_client(started, request),
+        }
+    }
+
+    fn start_server(&mut self, started: &Started, mut request: Request) {
+        let key = started.key;
+        if let Some(caller) = self.ends.caller(&request.route)
+            && let Some(call) = self.requests.get_mut(&caller)
+            && agree(call, &request)
+        {
+            call.is_settled = true;
+            adopt(&mut request.span, &call.span, true);
+            self.ends.remove(&call.route, Role::Client, caller);
+        } else {
+            self.ends.add(request.route, Role::Server, key);
+        }
+        let process = self.processes.get_or_insert_mut(request.tgid, Process::default);
+        process.start(key, request.tid, started.time_ns);
+        self.requests.insert(key, request);
+    }
+
+    fn start_client(&mut self, started: &Started, mut request: Request) {
+        let key = started.key;
+        if let Some(cause) = self.cause(&request)
+            && self.settle(cause).is_some()
+            && let Some(server) = self.requests.get(&cause)
+        {
+            adopt(&mut request.span, &server.span, false);
+        }
+        if let Some(callee) = self.ends.callee(&request.route)
+            && let Some(server) = self.requests.get_mut(&callee)
+            && !server.is_settled
+            && agree(&request, server)
+        {
+            // The send was told after the receive at the other end.
+            request.is_settled = true;
+            adopt(&mut server.span, &request.span, true);
+            self.ends.remove(&server.route, Role::Server, callee);
+        } else {
+            self.ends.add(request.route, Role::Client, key);
+        }
+        self.requests.insert(key, request);
+    }
+
+    /// The request that a call is made for.
+    fn cause(&mut self, call: &Request) -> Option<ExchangeKey> {
+        let process = self.processes.peek(&call.tgid)?;
+        let serves = match call.header {
+            Some(header) => {
+                let is_same = |key: &ExchangeKey| {
+                    self.requests.get(key).is_some_and(|request| {
+                        request.header.is_some_and(|inbound| inbound.is_same_span(&header))
+                    })
+                };
+                let mut same = process.open().filter(is_same);
+                match (same.next(), same.next()) {
+                    (None, _) => Serves::None,
+                    (Some(one), None) => Serves::One(one),
+                    (Some(_), Some(_)) => Serves::Unclear,
+                }
+            }
+            None => process.now(call.tid),
+        };
+        match serves {
+            Serves::One(key) => Some(key),
+            Serves::None => None,
+            Serves::Unclear => {
+                self.ambiguous += 1;
+                None
+            }
+        }
+    }
+
+    /// From now on the request stays in its trace.
+    fn settle(&mut self, key: ExchangeKey) -> Option<SpanContext> {
+        let request = self.requests.get_mut(&key)?;
+        request.is_settled = true;
+        Some(SpanContext { trace_id: request.span.trace_id, span_id: request.span.span_id })
+    }
+
+    fn answer(&mut self, key: ExchangeKey, sent: u32) {
+        let Some(request) = self.requests.get(&key) else { return };
+        self.ends.remove(&request.route, request.role, key);
+        if request.role == Role::Server
+            && let Some(process) = self.processes.get_mut(&request.tgid)
+        {
+            process.answer(request.tid, sent);
+        }
+    }
+
+    fn end(&mut self, key: ExchangeKey, time_ns: u64, is_told: bool) {
+        let Some(request) = self.requests.get(&key) else { return };
+        self.ends.remove(&request.route, request.role, key);
+        if request.role == Role::Server
+            && let Some(process) = self.processes.get_mut(&request.tgid)
+        {
+            let context = SpanContext { trace_id: request.span.trace_id, span_id: request.span.span_id };
+            process.end(key, request.tid, time_ns, is_told.then_some(context));
+        }
+        if !is_told {
+            self.requests.remove(&key);
+        }
+    }
+}
+
+/// Whether both ends can be of one call: a header must have arrived as it was sent.
+fn agree(call: &Request, served: &Request) -> bool {
+    match (call.header, served.header) {
+        (None, None) => true,
+        (Some(sent), Some(received)) => sent.is_same_span(&received),
+        _ => false,
+    }
+}
+
+/// Makes `span` a child of `parent`.
+fn adopt(span: &mut SpanIds, parent: &SpanIds, is_remote: bool) {
+    span.trace_id = parent.trace_id;
+    span.parent = Some(Parent { span_id: parent.span_id, is_remote });
+    span.flags = parent.flags;
+    span.trace_state.clone_from(&parent.trace_state);
+}

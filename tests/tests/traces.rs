@@ -1,0 +1,184 @@
+//! Spans of one request through three services form one trace, and no other span is in it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+use tests::fixtures;
+use tests::process::{Process, program};
+use tests::sensor::{SETTLE, Sensor};
+use tests::server::{Kind, Server};
+use tests::spans::Span;
+use tests::wait::{patience, wait_until};
+
+const PARALLEL: u32 = 20;
+const REQUESTS: u32 = 500;
+/// The span that the traces begin with.
+const CALLER: &str = "00000000000000aa";
+
+/// Python with a thread a request, then Node's event loop, then the JDK's server.
+struct Chain {
+    _directory: TempDir,
+    _processes: [Process; 2],
+    _last: Server,
+    ports: [u16; 3],
+}
+
+impl Chain {
+    fn start() -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let last = Server::start(Kind::Jdk);
+        let script = fixtures::write(directory.path(), "chain.js", "chain.js");
+        let mut node = Process::start(program("node").arg(script).arg(last.port.to_string()));
+        let second: u16 = node.line("listening ").parse().expect("a port");
+        let script = fixtures::write(directory.path(), "chain.py", "chain.py");
+        let mut python = Process::start(program("python3").arg(script).arg(second.to_string()));
+        let first: u16 = python.line("listening ").parse().expect("a port");
+        let ports = [first, second, last.port];
+        Self { _directory: directory, _processes: [python, node], _last: last, ports }
+    }
+
+    /// Many requests at once, each with a path of its own and a trace named after its number.
+    fn ask(&self, kind: &str, parallel: u32) {
+        let next = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..parallel {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= REQUESTS {
+                            break;
+                        }
+                        let url = format!("http://127.0.0.1:{}/chain/{kind}/r{number}", self.ports[0]);
+                        let parent = format!("00-{:032x}-{CALLER}-01", u128::from(number) + 1);
+                        let agent = ureq::Agent::config_builder().max_idle_connections(0).build();
+                        let agent = ureq::Agent::from(agent);
+                        let status =
+                            agent.get(url).header("traceparent", parent).call().expect("ask").status();
+                        assert_eq!(status, 200);
+                    }
+                });
+            }
+        });
+    }
+
+    /// The spans by number of the request: server spans of the three services, then the client spans by whom they call.
+    fn spans(&self, sensor: &Sensor) -> BTreeMap<u32, Vec<Span>> {
+        let all = 6 * REQUESTS as usize;
+        wait_until("all spans", patience(SETTLE), || {
+            let spans: Vec<Span> = sensor.spans().into_iter().filter(|span| self.is_own(span)).collect();
+            (spans.len() >= all).then_some(spans)
+        });
+        sensor.barrier();
+        let mut requests: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
+        let mut spans: Vec<Span> = sensor.spans().into_iter().filter(|span| self.is_own(span)).collect();
+        spans.sort_by_key(|span| {
+            (span.kind, self.ports.iter().position(|port| span.attribute("server.port") == port.to_string()))
+        });
+        for span in spans {
+            let number = span.path().rsplit_once("/r").and_then(|(_, number)| number.parse().ok());
+            requests.entry(number.expect("a number")).or_default().push(span);
+        }
+        assert_eq!(requests.len(), REQUESTS as usize);
+        requests
+    }
+
+    fn is_own(&self, span: &Span) -> bool {
+        span.path().starts_with("/chain/")
+            && self.ports.iter().any(|port| span.attribute("server.port") == port.to_string())
+    }
+}
+
+#[track_caller]
+fn assert_child(child: &Span, parent: &Span) {
+    assert_eq!(
+        (&child.trace_id, &child.parent_id),
+        (&parent.trace_id, &parent.id),
+        "{child:#?} of {parent:#?}"
+    );
+}
+
+/// Parents left out because they were ambiguous.
+fn left_out(sensor: &Sensor) -> u64 {
+    // Only then the sensor's own figures are those of now.
+    drop(sensor.lost());
+    sensor.metrics().count("sensor_parents_left_out_total", &[("cause", "ambiguous")])
+}
+
+/// The trace that a request named.
+fn named(number: u32) -> String {
+    format!("{:032x}", u128::from(number) + 1)
+}
+
+#[test]
+fn a_trace_that_is_passed_on_is_whole() {
+    let sensor = Sensor::start();
+    let chain = Chain::start();
+    chain.ask("pass", PARALLEL);
+    for (number, spans) in chain.spans(&sensor) {
+        let [python, node, java, call_python, call_node, call_java] = &spans[..] else {
+            panic!("{spans:#?}")
+        };
+        assert_eq!(
+            (call_python.trace_id.as_str(), call_python.parent_id.as_str()),
+            (&*named(number), CALLER)
+        );
+        assert_child(python, call_python);
+        assert_child(call_node, python);
+        assert_child(node, call_node);
+        assert_child(call_java, node);
+        assert_child(java, call_java);
+    }
+    assert_eq!(left_out(&sensor), 0);
+}
+
+/// Nothing is passed on: a thread that serves one request shows the way, an event loop that serves many does not.
+#[test]
+fn no_span_gets_into_a_foreign_trace() {
+    let sensor = Sensor::start();
+    let chain = Chain::start();
+    chain.ask("own", PARALLEL);
+    let mut joined = 0;
+    let mut calls_of_python = 0;
+    for (number, spans) in chain.spans(&sensor) {
+        let [python, node, java, call_python, call_node, call_java] = &spans[..] else {
+            panic!("{spans:#?}")
+        };
+        assert_eq!(call_python.trace_id, named(number));
+        assert_child(python, call_python);
+        assert_child(node, call_node);
+        assert_child(java, call_java);
+        for (call, server, count) in
+            [(call_node, python, &mut calls_of_python), (call_java, node, &mut joined)]
+        {
+            if call.parent_id.is_empty() {
+                assert_ne!(call.trace_id, server.trace_id);
+            } else {
+                assert_child(call, server);
+                *count += 1;
+            }
+        }
+    }
+    assert_eq!(u64::from(2 * REQUESTS - joined - calls_of_python), left_out(&sensor));
+    // Until a few responses have shown that Python serves with a thread a request, its calls are left out, too.
+    assert!(calls_of_python >= REQUESTS - 2 * PARALLEL, "{calls_of_python}");
+}
+
+/// One request at a time: an event loop serves exactly one.
+#[test]
+fn one_request_after_the_other_is_one_trace_each() {
+    let sensor = Sensor::start();
+    let chain = Chain::start();
+    chain.ask("own", 1);
+    for (number, spans) in chain.spans(&sensor) {
+        let [python, node, java, call_python, call_node, call_java] = &spans[..] else {
+            panic!("{spans:#?}")
+        };
+        assert_eq!(call_python.trace_id, named(number));
+        assert_child(python, call_python);
+        assert_child(call_node, python);
+        assert_child(node, call_node);
+        assert_child(call_java, node);
+        assert_child(java, call_java);
+    }
+}
