@@ -4,7 +4,7 @@
 //! An entry is made by the first operation that begins like an HTTP message and is dropped when the kernel
 //! destroys the socket, so a reused address is never a stale connection.
 
-use crate::record::Tuple;
+use crate::record::{Task, Tuple};
 
 /// One direction of a byte stream, as far as the sensor has seen it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub struct Connection {
     pub send_vector: u64,
     /// Bytes of that segment that were sent before.
     pub send_skip: u64,
+    /// Who moved the bytes of the last record; a process's name is read once for each connection.
+    pub task: Task,
     /// Between whom; read once, when the entry is made.
     pub tuple: Tuple,
 }
@@ -62,4 +64,4 @@ pub const LAST_RESPONSE: u32 = 2;
 pub const END_TOLD: u32 = 4;
 
 const _: () = assert!(size_of::<Stream>() == 24);
-const _: () = assert!(size_of::<Connection>() == 144);
+const _: () = assert!(size_of::<Connection>() == 168);

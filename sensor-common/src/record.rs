@@ -114,6 +114,8 @@ pub struct Close {
 
 /// In [`Close::prefix`]: a receive returned 0, so nothing more comes in; the socket still exists.
 pub const END_OF_FILE: u16 = 1;
+/// Of a fork: the child is a target, because its parent is one.
+pub const FOLLOWED: u16 = 1;
 
 /// A process appeared or replaced its program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

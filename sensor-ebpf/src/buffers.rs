@@ -1,7 +1,7 @@
 //! Where the bytes of an operation are in user memory, and reading them from there.
 //!
-//! The first segment is looked up when the place is found, because most operations have one segment only and
-//! all begin in it.
+//! The first segments are looked up when the place is found, because all operations begin in the first, and most end
+//! in it or in the second.
 
 use core::{hint::black_box, mem::MaybeUninit};
 
@@ -20,12 +20,19 @@ pub(crate) struct Segment {
     pub(crate) length: u64,
 }
 
+impl Segment {
+    const NONE: Self = Self { address: 0, length: 0 };
+    const SIZE: u64 = size_of::<Self>() as u64;
+}
+
 /// The bytes of an operation. A plain structure, because it also rests in a map.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Buffers {
     /// The first segment that is not empty.
     pub(crate) first: Segment,
+    /// The one behind it, where the array is in user memory and holds one.
+    pub(crate) second: Segment,
     /// Address of the array that holds the first segment.
     pub(crate) vector: u64,
     /// Segments, with the first; 0 when the bytes are not in user memory, or not known.
@@ -37,13 +44,13 @@ pub(crate) struct Buffers {
 impl Buffers {
     /// No bytes to read.
     pub(crate) const NONE: Self =
-        Self { first: Segment { address: 0, length: 0 }, vector: 0, segments: 0, kernel_vector: 0 };
+        Self { first: Segment::NONE, second: Segment::NONE, vector: 0, segments: 0, kernel_vector: 0 };
 
     /// One range, as long as the operation.
     #[inline(always)]
     pub(crate) fn range(address: u64) -> Self {
         let first = Segment { address, length: u32::MAX as u64 };
-        Self { first, vector: 0, segments: 1, kernel_vector: 0 }
+        Self { first, segments: 1, ..Self::NONE }
     }
 
     /// A vector in user memory. Programs leave at most its first segment empty.
@@ -52,13 +59,17 @@ impl Buffers {
         if segments == 0 {
             return Ok(Self::NONE);
         }
-        let first: Segment = kernel::read_user(vector)?;
-        let segments = if segments > u64::from(SEGMENTS) { SEGMENTS + 1 } else { segments as u32 };
-        if first.length > 0 || segments < 2 {
-            return Ok(Self { first, vector, segments, kernel_vector: 0 });
+        if segments == 1 {
+            return Ok(Self { first: kernel::read_user(vector)?, vector, segments: 1, ..Self::NONE });
         }
-        let vector = vector + size_of::<Segment>() as u64;
-        Ok(Self { first: kernel::read_user(vector)?, vector, segments: segments - 1, kernel_vector: 0 })
+        let [first, second]: [Segment; 2] = kernel::read_user(vector)?;
+        let segments = if segments > u64::from(SEGMENTS) { SEGMENTS + 1 } else { segments as u32 };
+        if first.length > 0 {
+            return Ok(Self { first, second, vector, segments, kernel_vector: 0 });
+        }
+        let vector = vector + Segment::SIZE;
+        let third = if segments > 2 { kernel::read_user(vector + Segment::SIZE)? } else { Segment::NONE };
+        Ok(Self { first: second, second: third, vector, segments: segments - 1, kernel_vector: 0 })
     }
 
     /// The bytes that an operation of `length` has consumed from a `struct iov_iter`, after it has: the iterator
@@ -84,10 +95,10 @@ impl Buffers {
                 let mut first: Segment = kernel::read(vector)?;
                 first.address += reach - left;
                 first.length = first.length.saturating_sub(reach - left);
-                return Ok(Self { first, vector, segments: back + 1, kernel_vector: 1 });
+                return Ok(Self { first, vector, segments: back + 1, kernel_vector: 1, ..Self::NONE });
             }
             left -= reach;
-            vector -= size_of::<Segment>() as u64;
+            vector -= Segment::SIZE;
             let segment: Segment = kernel::read(vector)?;
             reach = segment.length;
         }
@@ -110,12 +121,12 @@ impl Buffers {
         let mut first: Segment = kernel::read(vector)?;
         first.address += skip;
         first.length = first.length.saturating_sub(skip);
-        let buffers = Self { first, vector, segments: SEGMENTS + 1, kernel_vector: 1 };
+        let buffers = Self { first, vector, segments: SEGMENTS + 1, kernel_vector: 1, ..Self::NONE };
         if first.length > 0 {
             return Ok(buffers);
         }
         // Programs leave at most the first segment empty.
-        let vector = vector + size_of::<Segment>() as u64;
+        let vector = vector + Segment::SIZE;
         Ok(Self { first: kernel::read(vector)?, vector, ..buffers })
     }
 
@@ -180,8 +191,15 @@ impl Buffers {
             // SAFETY: a reference can be read; volatile for the same reason as above.
             return Ok(unsafe { core::ptr::read_volatile(&raw const self.first) });
         }
-        let at = self.vector + u64::from(index) * size_of::<Segment>() as u64;
-        if self.kernel_vector != 0 { kernel::read(at) } else { kernel::read_user(at) }
+        let at = self.vector + u64::from(index) * Segment::SIZE;
+        if self.kernel_vector != 0 {
+            return kernel::read(at);
+        }
+        if index == 1 {
+            // SAFETY: as above.
+            return Ok(unsafe { core::ptr::read_volatile(&raw const self.second) });
+        }
+        kernel::read_user(at)
     }
 
     /// The first bytes of an operation of `length`, the first in the lowest byte, and how many they are (0–8).
@@ -204,15 +222,25 @@ impl Buffers {
             }
             let segment = self.segment(index)?;
             let used = least(segment.length, left);
-            let short = least(used, 8);
-            let bytes = read_short(segment.address + used - short, short as u32)?;
-            // In two steps each, because a shift by 64 is none.
-            let half = (4 * short as u32) & 63;
-            let rest = (32 - half) & 63;
-            tail = (tail >> half >> half) | (bytes << rest << rest);
+            tail = moved_on(tail, &segment, used)?;
             left -= used;
         }
         Ok(if left == 0 { tail } else { 0 })
+    }
+
+    /// How long the first segment is, when it is shorter than an operation of `length` and one more holds the rest;
+    /// else 0. Servers write a response that way: its head, then its body.
+    #[inline(always)]
+    pub(crate) fn first_of_two(&self, length: u32) -> u32 {
+        let first = self.first.length;
+        if self.segments() == 2 && first < u64::from(length) { first as u32 } else { 0 }
+    }
+
+    /// [`Self::tail`] of two segments, given that after the first.
+    #[inline(always)]
+    pub(crate) fn tail_of_second(&self, length: u32, after_first: u64) -> Result<u64, Counter> {
+        let rest = u64::from(length).saturating_sub(self.first.length);
+        moved_on(after_first, &self.segment(1)?, rest)
     }
 
     /// Copies the first bytes of the operation, `want` of them, to `to`; how many came.
@@ -237,6 +265,23 @@ impl Buffers {
         }
         Ok(filled)
     }
+}
+
+/// The last eight bytes of a stream after `used` bytes at the start of a segment, given those before it.
+#[inline(always)]
+fn moved_on(before: u64, segment: &Segment, used: u64) -> Result<u64, Counter> {
+    let short = least(used, 8) as u32;
+    let bytes = read_short(segment.address + used - u64::from(short), short)?;
+    Ok(shifted_in(before, bytes, short))
+}
+
+/// The last eight bytes of a stream after `count` (0–8) more, the first of them in the lowest byte of `bytes`.
+#[inline(always)]
+pub(crate) fn shifted_in(before: u64, bytes: u64, count: u32) -> u64 {
+    // In two steps each, because a shift by 64 is none.
+    let half = (4 * count) & 63;
+    let rest = (32 - half) & 63;
+    (before >> half >> half) | (bytes << rest << rest)
 }
 
 /// Kind of a `struct iov_iter`.

@@ -8,11 +8,11 @@ use sensor_common::{
 };
 
 use crate::{
-    buffers::bounded,
+    buffers::{bounded, shifted_in},
     count::count,
     globals,
     maps::{EVENTS, HeadScratch},
-    message::Beginning,
+    message::{Beginning, beginning},
     observe::Operation,
     task,
 };
@@ -25,7 +25,7 @@ pub(crate) struct Head<'a> {
     pub(crate) received: Stream,
     /// The stream out before it.
     pub(crate) sent: Stream,
-    /// How many bytes to carry.
+    /// How many bytes to carry, all copied.
     pub(crate) captured: u32,
     /// Whether it continues an earlier head.
     pub(crate) continues: bool,
@@ -33,17 +33,38 @@ pub(crate) struct Head<'a> {
     pub(crate) begins: Beginning,
 }
 
-/// Copies the head's bytes and writes the record.
+/// Copies the first `want` bytes of the operation to where its record is put together; how many came, fewer where
+/// the vector is longer than is followed.
+#[inline(always)]
+pub(crate) fn copy(scratch: &mut HeadScratch, want: u32) -> Result<u32, Counter> {
+    // SAFETY: the payload has room for three times the capacity.
+    unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(want)) }
+}
+
+/// How an operation whose `length` bytes were all copied begins, and the last eight bytes of its stream after it,
+/// given those before it.
+#[inline(always)]
+pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Beginning, u64) {
+    let payload = scratch.payload.as_ptr();
+    // SAFETY: the payload is longer than a word, and aligned to eight bytes.
+    let first = unsafe { payload.cast::<u64>().read_volatile() };
+    let begins = beginning(first, if length < 8 { length } else { 8 });
+    if length < 8 {
+        return (begins, shifted_in(before, first, length));
+    }
+    // SAFETY: the offset is below twice the capacity, and the payload three times as long.
+    (begins, unsafe { payload.add(bounded(length - 8) as usize).cast::<u64>().read_unaligned() })
+}
+
+/// Writes the record of a head whose bytes were copied.
 #[inline(always)]
 pub(crate) fn head(
     head: &Head<'_>,
-    connection: &Connection,
+    connection: &mut Connection,
     scratch: &mut HeadScratch,
 ) -> Result<(), Counter> {
     let operation = head.operation;
-    // SAFETY: the payload has room for three times the capacity.
-    let captured =
-        bounded(unsafe { scratch.buffers.copy(scratch.payload.as_mut_ptr(), bounded(head.captured)) }?);
+    let captured = bounded(head.captured);
     let mut flags = 0;
     if operation.direction as u32 == record::SEND as u32 {
         flags |= SEND;
@@ -60,7 +81,8 @@ pub(crate) fn head(
     record.sent = head.sent;
     record.operation_len = operation.length;
     record.padding = 0;
-    record.task = task::read_current()?;
+    task::update_current(&mut connection.task)?;
+    record.task = connection.task;
     // SAFETY: both are whole `Tuple`s, aligned to eight bytes.
     unsafe { copy_tuple(&connection.tuple, &mut record.tuple) };
     let size = size_of::<record::Head>() as u32 + bounded(captured);
@@ -112,8 +134,8 @@ pub(crate) fn close(sock: u64, connection: &Connection, time_ns: u64, flags: u16
 /// `size` bytes at `data` can be read, and the verifier can prove it.
 #[inline(always)]
 pub(crate) unsafe fn output(data: *const u8, size: u32) -> bool {
-    let waiting = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA));
-    let wake = if waiting >= globals::wake_bytes() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let is_full = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= globals::wake_bytes();
+    let wake = if is_full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the caller vouches for `data`; the map is a ring buffer.
     let result = unsafe {
         aya_ebpf::helpers::generated::bpf_ringbuf_output(

@@ -10,7 +10,7 @@ use sensor_common::{
     record::{ARGUMENTS_CAPACITY, HEAD_CAPACITY, Head, Process},
 };
 
-use crate::buffers::Buffers;
+use crate::{buffers::Buffers, message::Look};
 
 /// Records for the daemon. Full: the record is dropped and counted by what it was.
 #[map]
@@ -71,11 +71,15 @@ pub(crate) struct InFlight {
 pub(crate) struct HeadScratch {
     /// Where the operation's bytes are: here and not on the stack for the verifier's sake.
     pub(crate) buffers: Buffers,
+    /// What was seen of them.
+    pub(crate) look: Look,
     /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
     pub(crate) connection: Connection,
     pub(crate) head: Head,
     pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }
+
+const _: () = assert!(core::mem::offset_of!(HeadScratch, payload) % 8 == 0);
 
 /// An exec record and its arguments.
 #[repr(C)]

@@ -15,6 +15,32 @@ pub(crate) enum Beginning {
     Other,
 }
 
+/// What is known of an operation's bytes. A plain structure, because it rests in a map.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Look {
+    /// The last eight bytes of the stream after it.
+    pub(crate) tail: u64,
+    /// How many of its first bytes were copied to where a record is put together.
+    pub(crate) copied: u32,
+    /// A [`Beginning`].
+    pub(crate) begins: u16,
+    /// 1 when what was copied is a whole head, and the rest is its body.
+    pub(crate) is_whole_head: u16,
+}
+
+impl Look {
+    /// How the operation begins.
+    #[inline(always)]
+    pub(crate) fn beginning(&self) -> Beginning {
+        match self.begins {
+            begins if begins == Beginning::Request as u16 => Beginning::Request,
+            begins if begins == Beginning::Response as u16 => Beginning::Response,
+            _ => Beginning::Other,
+        }
+    }
+}
+
 /// `HTTP/1.` in the order of the machine.
 const STATUS_LINE: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
 

@@ -10,7 +10,7 @@ use crate::{
     count::{count, next_connection_id},
     emit, globals,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
-    message::{Beginning, beginning},
+    message::{Beginning, Look, beginning},
     socket,
 };
 
@@ -123,15 +123,19 @@ fn known(
     let is_send = operation.direction as u32 == Direction::Send as u32;
     let before = if is_send { sent } else { received };
 
-    let mut begins = Beginning::Other;
-    let mut tail = 0;
-    if scratch.buffers.are_known() {
-        tail = known_or(scratch.buffers.tail(operation.length, before.tail), 0);
-        let (word, length) = known_or(scratch.buffers.peek(operation.length), (0, 0));
-        begins = beginning(word, length);
-    } else {
+    if !scratch.buffers.are_known() {
         count(Counter::LengthOnly);
     }
+    let look = look(operation, scratch, before.tail);
+    // VERIFIER: all kernels: read anew from the map, so that what the look learnt does not multiply the states of all
+    // that follows.
+    scratch.look = look;
+    // SAFETY: a reference can be read.
+    let look = unsafe { core::ptr::read_volatile(&raw const scratch.look) };
+    let begins = look.beginning();
+    let mut copied = look.copied;
+    let is_whole_head = look.is_whole_head != 0;
+    let tail = look.tail;
 
     let left = if is_send { connection.head_left[1] } else { connection.head_left[0] };
     // A head that comes in crumbs: a crumb of letters is no new message.
@@ -143,8 +147,14 @@ fn known(
     } else {
         globals::head_bytes()
     };
-    let captured = if operation.length < capture { operation.length } else { capture };
-    let ends = (tail >> 32) as u32 == EMPTY_LINE;
+    let captured = if is_whole_head && copied < capture {
+        copied
+    } else if operation.length < capture {
+        operation.length
+    } else {
+        capture
+    };
+    let ends = is_whole_head || ends_in_empty_line(tail);
     let left = if ends || !scratch.buffers.are_known() { 0 } else { capture - captured };
 
     let stream = if is_send { &mut connection.sent } else { &mut connection.received };
@@ -160,12 +170,61 @@ fn known(
     if captured == 0 || !scratch.buffers.are_known() {
         return Ok(());
     }
+    if copied < captured {
+        copied = emit::copy(scratch, captured)?;
+    }
+    let captured = if copied < captured { copied } else { captured };
     if !continues {
         let response = if begins == Beginning::Response { LAST_RESPONSE } else { 0 };
         connection.flags = response | if is_send { LAST_SENT } else { 0 };
     }
     let head = emit::Head { operation, received, sent, captured, continues, begins };
     emit::head(&head, connection, scratch)
+}
+
+/// Looks at an operation's bytes, given the last eight of its stream before it. A short operation is copied at once and
+/// looked at there, because each read of user memory costs as much as hundreds of bytes.
+#[inline(always)]
+fn look(operation: &Operation, scratch: &mut HeadScratch, before: u64) -> Look {
+    let mut look = Look { tail: 0, copied: 0, begins: Beginning::Other as u16, is_whole_head: 0 };
+    let length = operation.length;
+    let head_bytes = globals::head_bytes();
+    if !scratch.buffers.are_known() {
+        return look;
+    }
+    let first = scratch.buffers.first_of_two(length);
+    let want = if first > 0 && first <= head_bytes {
+        first
+    } else if length <= head_bytes {
+        length
+    } else {
+        0
+    };
+    if want > 0 {
+        look.copied = known_or(emit::copy(scratch, want), 0);
+    }
+    if want > 0 && look.copied == want {
+        let (begins, tail) = emit::ends_of(scratch, want, before);
+        (look.begins, look.tail) = (begins as u16, tail);
+        if want == length {
+            return look;
+        }
+        if begins != Beginning::Other && ends_in_empty_line(tail) {
+            look.tail = known_or(scratch.buffers.tail_of_second(length, tail), 0);
+            look.is_whole_head = 1;
+            return look;
+        }
+    }
+    let (word, known) = known_or(scratch.buffers.peek(length), (0, 0));
+    look.begins = beginning(word, known) as u16;
+    look.tail = known_or(scratch.buffers.tail(length, before), 0);
+    look
+}
+
+/// Whether the last bytes of a stream end a header section.
+#[inline(always)]
+fn ends_in_empty_line(tail: u64) -> bool {
+    (tail >> 32) as u32 == EMPTY_LINE
 }
 
 /// What could be read, or a stand-in, with the cause counted: bytes that cannot be read have moved all the same, and

@@ -45,6 +45,22 @@ pub(crate) mod arch {
         let [dx, si, di, orig_ax, _ip, cs] = *registers;
         (cs & 0xffff == USER_CS).then_some(super::Call { number: orig_ax, arguments: [di, si, dx] })
     }
+
+    /// The same from a pointer that the kernel vouches for.
+    // VERIFIER: 6.3 and later: plain loads at constant offsets, each of one member. They cost a tenth of a helper's call.
+    #[inline(always)]
+    pub(super) fn vouched(registers: *const u8) -> Result<Option<super::Call>, super::Counter> {
+        const CS: usize = 136;
+        // SAFETY: the pointer came from `bpf_task_pt_regs`, and the kernel checks each load.
+        unsafe {
+            let word = |offset: usize| registers.add(offset).cast::<u64>().read_volatile();
+            if u64::from(registers.add(CS).cast::<u16>().read_volatile()) != USER_CS {
+                return Ok(None);
+            }
+            let [dx, si, di] = [word(96), word(104), word(112)];
+            Ok(Some(super::Call { number: word(120), arguments: [di, si, dx] }))
+        }
+    }
 }
 
 #[cfg(bpf_target_arch = "aarch64")]
@@ -76,6 +92,12 @@ pub(crate) mod arch {
         let number = registers[35] & 0xffff_ffff;
         (registers[33] & MODE_32 == 0)
             .then_some(super::Call { number, arguments: [registers[34], registers[1], registers[2]] })
+    }
+
+    /// The same from a pointer that the kernel vouches for.
+    #[inline(always)]
+    pub(super) fn vouched(registers: *const u8) -> Result<Option<super::Call>, super::Counter> {
+        super::call(registers as u64)
     }
 }
 
@@ -113,7 +135,13 @@ pub(crate) fn current() -> Result<Option<Call>, Counter> {
 /// which one this is. A kernel thread has no user registers: all zero, which is no 64-bit call either.
 #[inline(always)]
 pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
+<<<<<<< HEAD
     let Some(call) = current()? else { return Ok(Buffers::NONE) };
+=======
+    // SAFETY: the helpers have no preconditions.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    let Some(call) = arch::vouched(registers as *const u8)? else { return Ok(Buffers::NONE) };
+>>>>>>> main
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),

@@ -12,13 +12,19 @@ pub(crate) fn current() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
-/// Who the current thread is. The name is the process's: threads of one process are named differently.
+/// Who the current thread is, given who the last one of this connection was. The name is the process's: threads of one
+/// process are named differently.
 #[inline(always)]
-pub(crate) fn read_current() -> Result<Task, Counter> {
+pub(crate) fn update_current(task: &mut Task) -> Result<(), Counter> {
     let ids = bpf_get_current_pid_tgid();
-    let leader: u64 = kernel::read(current() + offset!(task_group_leader))?;
-    let comm = kernel::read(leader + offset!(task_comm))?;
-    Ok(Task { tgid: (ids >> 32) as u32, tid: ids as u32, comm })
+    let tgid = (ids >> 32) as u32;
+    if task.tgid != tgid {
+        let leader: u64 = kernel::read(current() + offset!(task_group_leader))?;
+        task.comm = kernel::read(leader + offset!(task_comm))?;
+        task.tgid = tgid;
+    }
+    task.tid = ids as u32;
+    Ok(())
 }
 
 /// The `struct file` behind a descriptor of the current process; `None` when there is none.

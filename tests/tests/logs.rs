@@ -68,8 +68,14 @@ fn a_program_is_followed_from_its_first_line() {
     assert_eq!((stdout.as_str(), stderr.as_str()), ("one\nhalf a line\n", "two\n"));
     let records = records(sensor);
     assert_eq!(bodies(&records), ["one", "two", "half a line"]);
-    assert_eq!(records.iter().map(|record| &*record.iostream).collect::<Vec<_>>(), ["stdout", "stderr", "stdout"]);
-    assert!(records.iter().all(|record| record.service == script.name && record.trace_id.is_empty()), "{records:?}");
+    assert_eq!(
+        records.iter().map(|record| &*record.iostream).collect::<Vec<_>>(),
+        ["stdout", "stderr", "stdout"]
+    );
+    assert!(
+        records.iter().all(|record| record.service == script.name && record.trace_id.is_empty()),
+        "{records:?}"
+    );
 }
 
 /// What is written within a program is none of its streams; what its children write to its streams is.
@@ -159,15 +165,18 @@ fn what_finds_no_room_is_counted_to_the_line() {
         .argument("logs")
         .start();
     // Several lines a write, which are cut anywhere.
-    let text = "import sys\nsys.stdout.write(''.join(f'{n} {\"x\" * 30}\\n' for n in range(200000)))\n";
+    let text = "
+import os
+text = ''.join(f'{n} ' + 'x' * 30 + chr(10) for n in range(200000)).encode()
+for at in range(0, len(text), 10000):
+    os.write(1, text[at:at + 10000])
+";
     std::fs::write(&script.path, text).expect("write a script");
     let (stdout, _) = Piped::start(&mut script.run("python3")).succeed(60);
     assert_eq!(stdout.lines().count() as u64, LINES);
-    let cut = sensor.metrics().count("sensor_log_bytes_total", &[("fate", "cut")]);
-    if cut == 0 {
-        let (told, lost) = numbers(sensor, LINES);
-        assert_eq!(told + lost, LINES, "{told} told and {lost} lost");
-    }
+    let (told, lost) = numbers(sensor, LINES);
+    assert_eq!(told + lost, LINES, "{told} told and {lost} lost");
+    assert!(lost > 0, "the ring buffer was large enough");
 }
 
 #[test]
@@ -179,6 +188,15 @@ fn fifty_thousand_lines_a_second_are_all_told() {
     let (stdout, _) = Piped::start(script.run("python3").args(arguments)).succeed(120);
     assert_eq!(stdout.lines().count() as u64, LINES);
     assert_eq!(numbers(sensor, LINES), (LINES, 0));
+}
+
+/// Asks for `/warm`, one after the other: the server shows that it has a thread a request, on which the sensor relies from
+/// then on.
+fn warm_up(port: u16) {
+    for _ in 0..20 {
+        let url = format!("http://127.0.0.1:{port}/warm");
+        assert_eq!(ureq::get(url).call().expect("ask").status(), 200);
+    }
 }
 
 /// Asks for `/0`, `/1`, … with as many requests at once, each in a trace named after its number.
@@ -245,8 +263,7 @@ fn every_line_has_the_trace_of_its_own_request() {
         .argument("logs,spans")
         .start();
     let (server, port) = piped_server(&script.run("python3"));
-    // One after the other: the process shows that it has a thread a request.
-    ask(port, 1, 20);
+    warm_up(port);
     ask(port, 8, REQUESTS);
     sensor.barrier();
     drop(server);
@@ -263,7 +280,8 @@ fn every_line_has_the_trace_of_its_own_request() {
     let mut asked = 0;
     for record in &records {
         let Some(number) = number(&record.body) else {
-            assert!(record.trace_id.is_empty(), "{record:?} was written in no request");
+            let warm = record.body.ends_with("/warm");
+            assert!(warm || record.trace_id.is_empty(), "{record:?} was written in no request");
             continue;
         };
         assert_eq!(record.trace_id, trace(number), "{record:?}");
@@ -271,7 +289,7 @@ fn every_line_has_the_trace_of_its_own_request() {
         assert_eq!(record.severity, "INFO");
         asked += 1;
     }
-    assert_eq!(asked, 2 * (REQUESTS + 20));
+    assert_eq!(asked, 2 * REQUESTS);
     assert!(records.iter().any(|record| record.body.ends_with("idle")));
 }
 
@@ -282,19 +300,19 @@ fn an_event_loop_has_no_wrong_trace() {
     let script = Script::fixture(".js", "log_server.js");
     let sensor = follow(&script.name);
     let (server, port) = piped_server(&script.run("node"));
-    ask(port, 1, 20);
+    warm_up(port);
     ask(port, 8, REQUESTS);
     sensor.barrier();
     drop(server);
     let records = records(sensor);
     let mut lines = 0;
-    for record in records.iter().filter(|record| record.attributes["id"].is_string()) {
-        let number = number(record.attributes["id"].as_str().unwrap_or_default()).expect("a number");
+    for record in &records {
+        let Some(number) = record.attributes["id"].as_str().and_then(number) else { continue };
         assert!(record.trace_id.is_empty() || record.trace_id == trace(number), "{record:?}");
         assert_eq!(record.severity, "INFO");
         lines += 1;
     }
-    assert_eq!(lines, 2 * (REQUESTS + 20));
+    assert_eq!(lines, 2 * REQUESTS);
 }
 
 #[test]
@@ -305,13 +323,15 @@ fn exceptions_of_the_jdk_stay_one_record() {
     let mut java = program("java");
     java.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(directory.path()).arg("LogServer");
     let (server, port) = piped_server(&java);
-    ask(port, 1, 20);
+    warm_up(port);
     ask(port, 8, 100);
     sensor.barrier();
     drop(server);
     let records = records(sensor);
-    let failed: Vec<&Record> = records.iter().filter(|record| record.body.contains("SEVERE: failed")).collect();
-    assert_eq!(failed.len(), 120, "{records:?}");
+    let is_failed =
+        |record: &&Record| record.body.contains("SEVERE: failed /") && number(&record.body).is_some();
+    let failed: Vec<&Record> = records.iter().filter(is_failed).collect();
+    assert_eq!(failed.len(), 100, "{records:?}");
     for record in failed {
         let number = number(&record.body).expect("a number");
         let own = format!("declined /{number}\n");
@@ -343,9 +363,15 @@ fn workers_of_gunicorn_are_one_service() {
     assert_eq!(failed.len(), 200);
     for record in &failed {
         assert!(record.body.contains("\nTraceback (most recent call last):\n"), "{record:?}");
-        assert!(record.body.ends_with(&format!("ValueError: declined /{}", number(&record.body).unwrap())), "{record:?}");
+        assert!(
+            record.body.ends_with(&format!("ValueError: declined /{}", number(&record.body).unwrap())),
+            "{record:?}"
+        );
         assert_eq!((record.severity.as_str(), record.service.as_str()), ("ERROR", "gunicorn"));
-        assert!(record.trace_id.is_empty() || record.trace_id == trace(number(&record.body).unwrap()), "{record:?}");
+        assert!(
+            record.trace_id.is_empty() || record.trace_id == trace(number(&record.body).unwrap()),
+            "{record:?}"
+        );
     }
     assert_eq!(records.iter().filter(|record| record.body.contains("asked /")).count(), 200);
     let told = |stream: &str| -> usize {

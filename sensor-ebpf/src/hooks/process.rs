@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use sensor_common::{
     cause::Counter,
-    record::{ARGUMENTS_CAPACITY, EXECUTABLE_CAPACITY, Kind, Prefix, Process},
+    record::{ARGUMENTS_CAPACITY, EXECUTABLE_CAPACITY, FOLLOWED, Kind, Prefix, Process},
 };
 
 use crate::{
@@ -93,11 +93,15 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
         return Ok(());
     }
     let parent_tgid: u32 = kernel::read(parent + offset!(task_tgid))?;
-    if globals::selected_only() && target::is(parent_tgid) && TARGETS.insert(tgid, 1, 0).is_err() {
-        count(Counter::TargetsFull);
+    let mut flags = 0;
+    if globals::selected_only() && target::is(parent_tgid) {
+        match TARGETS.insert(tgid, 1, 0) {
+            Ok(()) => flags = FOLLOWED,
+            Err(_) => count(Counter::TargetsFull),
+        }
     }
     let record = Process {
-        prefix: Prefix { kind: Kind::Fork as u16, flags: 0, payload: 0 },
+        prefix: Prefix { kind: Kind::Fork as u16, flags, payload: 0 },
         tgid,
         parent: parent_tgid,
         executable: [0; EXECUTABLE_CAPACITY],

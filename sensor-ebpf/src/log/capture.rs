@@ -4,7 +4,8 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use sensor_common::{
     cause::Counter,
     log::{
-        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind, WRITE_CAPACITY, Writer,
+        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind,
+        WRITE_CAPACITY, Writer,
     },
     record::Prefix,
 };
@@ -117,7 +118,14 @@ fn step(scratch: &mut Scratch) {
     let copied = match copy(scratch, index, used, filled, left) {
         Ok(copied) => copied,
         Err(cause) => {
-            count(if cause as u32 == Counter::VectorTooLong as u32 { LogCounter::Cut } else { LogCounter::UserMemory }, 1);
+            count(
+                if cause as u32 == Counter::VectorTooLong as u32 {
+                    LogCounter::Cut
+                } else {
+                    LogCounter::UserMemory
+                },
+                1,
+            );
             scratch.total = done;
             scratch.flags |= u32::from(CUT);
             0
@@ -153,7 +161,11 @@ fn copy(scratch: &mut Scratch, index: u32, used: u32, filled: u32, left: u32) ->
     let at = core::hint::black_box(filled) & (CHUNK_CAPACITY as u32 - 1);
     // SAFETY: the offset is below the capacity, the length below twice of it, and the payload three times as long.
     let copied = unsafe {
-        kernel::copy_user(scratch.payload.as_mut_ptr().add(at as usize), length, segment.address + u64::from(used))
+        kernel::copy_user(
+            scratch.payload.as_mut_ptr().add(at as usize),
+            length,
+            segment.address + u64::from(used),
+        )
     };
     if copied { Ok(want) } else { Err(Counter::UserMemory) }
 }

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use sensor_common::{
     connection,
-    record::{self, CONTINUATION, END_OF_FILE, Kind, Prefix, Record as _, SEND},
+    record::{self, CONTINUATION, END_OF_FILE, FOLLOWED, Kind, Prefix, Record as _, SEND},
 };
 
 use crate::protocol;
@@ -29,6 +29,8 @@ pub enum Record<'a> {
         child: u32,
         /// The one that made it.
         parent: u32,
+        /// Whether the kernel side made it a target.
+        is_followed: bool,
     },
 }
 
@@ -58,7 +60,11 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
         let executable = executable.split(|byte| *byte == 0).next()?;
         return Some(Record::Exec { tgid: process.tgid, executable, arguments: rest.get(..payload_len)? });
     }
-    (prefix.kind == Kind::Fork as u16).then_some(Record::Fork { child: process.tgid, parent: process.parent })
+    (prefix.kind == Kind::Fork as u16).then_some(Record::Fork {
+        child: process.tgid,
+        parent: process.parent,
+        is_followed: prefix.flags & FOLLOWED != 0,
+    })
 }
 
 fn head_event<'a>(head: &record::Head, bytes: &'a [u8]) -> protocol::Head<'a> {

@@ -1,10 +1,10 @@
 //! A running capture.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
 };
 use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
@@ -201,6 +201,18 @@ impl Capture {
     /// When the map of targets is full.
     pub fn target(&mut self, tgid: u32) -> Result<(), CaptureError> {
         self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
+    }
+
+    /// Makes a process no target, if it is one.
+    ///
+    /// # Errors
+    /// When the map of targets cannot be changed.
+    pub fn untarget(&mut self, tgid: u32) -> Result<(), CaptureError> {
+        match self.targets.remove(&tgid) {
+            Ok(()) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(CaptureError::kernel("change", "TARGETS", error)),
+        }
     }
 
     /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled

@@ -101,7 +101,9 @@ mod tests {
     fn all_arguments_of_run_are_read() {
         let bare = Run { config: None, listen: None, duration: None, print: vec![], logs: vec![] };
         assert_eq!(run("sensor run"), bare);
-        let all = run("sensor run --config a.yaml --listen [::]:0 --duration 1m30s --print spans,logs --logs 42 --logs app.py");
+        let all = run(
+            "sensor run --config a.yaml --listen [::]:0 --duration 1m30s --print spans,logs --logs 42 --logs app.py",
+        );
         assert_eq!(all.config, Some("a.yaml".into()));
         assert_eq!(all.listen, Some("[::]:0".parse().unwrap()));
         assert_eq!(all.duration, Some(Duration::from_secs(90)));
@@ -122,7 +124,9 @@ mod tests {
     fn wrong_values_are_explained() {
         assert!(parse("sensor run --duration 30").unwrap_err().contains("write it like 30s or 5m"));
         assert!(parse("sensor run --duration 0s").unwrap_err().contains("more than nothing"));
-        assert!(parse("sensor run --print everything").unwrap_err().contains("[possible values: spans, logs]"));
+        assert!(
+            parse("sensor run --print everything").unwrap_err().contains("[possible values: spans, logs]")
+        );
         assert!(parse("sensor run --listen 9464").is_err());
         assert!(parse("sensor walk").is_err());
     }

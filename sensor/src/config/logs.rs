@@ -117,7 +117,11 @@ impl Logs {
             ("logs.keep", &self.keep),
         ] {
             if let Some(wrong) = patterns.iter().find(|pattern| Regex::new(pattern).is_err()) {
-                return value(key, format!("{wrong:?}"), "a regular expression in the syntax of Rust's regex");
+                return value(
+                    key,
+                    format!("{wrong:?}"),
+                    "a regular expression in the syntax of Rust's regex",
+                );
             }
         }
         if !(1..=10_000).contains(&self.max_lines) {

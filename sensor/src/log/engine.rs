@@ -97,12 +97,7 @@ impl Engine {
     }
 
     /// Takes part of a write. What comes from a pipe that is not followed is left alone.
-    pub fn push(
-        &mut self,
-        written: &Written<'_>,
-        clock: WallClock,
-        out: &mut Vec<Told>,
-    ) {
+    pub fn push(&mut self, written: &Written<'_>, clock: WallClock, out: &mut Vec<Told>) {
         if !self.sources.contains_key(&written.pipe) {
             return;
         }
@@ -115,12 +110,7 @@ impl Engine {
     }
 
     /// Tells what waited too long; due some ten times a second.
-    pub fn turn(
-        &mut self,
-        now_ns: u64,
-        clock: WallClock,
-        out: &mut Vec<Told>,
-    ) {
+    pub fn turn(&mut self, now_ns: u64, clock: WallClock, out: &mut Vec<Told>) {
         let Self { lines, assembler, sources, filter, counts } = self;
         let mut tell = |assembled| tell(assembled, sources, filter, counts, now_ns, clock, out);
         lines.expire(now_ns, |line| assembler.push(&line, &mut tell));
@@ -129,12 +119,7 @@ impl Engine {
     }
 
     /// Tells all that waits.
-    pub fn finish(
-        &mut self,
-        now_ns: u64,
-        clock: WallClock,
-        out: &mut Vec<Told>,
-    ) {
+    pub fn finish(&mut self, now_ns: u64, clock: WallClock, out: &mut Vec<Told>) {
         let Self { lines, assembler, sources, filter, counts } = self;
         let mut tell = |assembled| tell(assembled, sources, filter, counts, now_ns, clock, out);
         lines.finish(|line| assembler.push(&line, &mut tell));

@@ -25,8 +25,7 @@ const LEVEL: [&str; 13] = [
     "PRIORITY",
 ];
 const SEVERITY_NUMBER: [&str; 2] = ["severity_number", "severityNumber"];
-const TRACE_ID: [&str; 7] =
-    ["trace_id", "traceId", "TraceId", "traceID", "trace.id", "otelTraceID", "@tr"];
+const TRACE_ID: [&str; 7] = ["trace_id", "traceId", "TraceId", "traceID", "trace.id", "otelTraceID", "@tr"];
 const SPAN_ID: [&str; 7] = ["span_id", "spanId", "SpanId", "spanID", "span.id", "otelSpanID", "@sp"];
 /// Pairs that a line of logfmt has at least.
 const PAIRS: usize = 2;
@@ -91,11 +90,9 @@ pub(super) fn severity(fields: &Map<String, Value>) -> Option<Severity> {
         return Some(severity);
     }
     LEVEL.iter().find_map(|key| match fields.get(*key)? {
-        Value::String(word) => word
-            .parse()
-            .ok()
-            .and_then(Severity::of_level)
-            .or_else(|| Severity::of_word(word.trim())),
+        Value::String(word) => {
+            word.parse().ok().and_then(Severity::of_level).or_else(|| Severity::of_word(word.trim()))
+        }
         Value::Number(number) => number.as_u64().and_then(Severity::of_level),
         // The Elastic common schema nests it.
         _ => None,
@@ -154,7 +151,8 @@ mod tests {
 
     #[test]
     fn json_is_kept_as_it_is() {
-        let fields = fields(r#"{"level":30,"time":1700000000000,"msg":"paid","nested":{"a":[1,2]}}"#).unwrap();
+        let fields =
+            fields(r#"{"level":30,"time":1700000000000,"msg":"paid","nested":{"a":[1,2]}}"#).unwrap();
         assert_eq!(fields["nested"]["a"][1], 2);
         assert_eq!(severity(&fields), Some(Severity::INFO));
         assert!(super::fields("{not json}").is_none());
@@ -166,7 +164,9 @@ mod tests {
         let fields = fields(r#"ts=2026-11-23 level=warn msg="a \"b\" c" took=3ms"#).unwrap();
         assert_eq!(fields["msg"], "a \"b\" c");
         assert_eq!(severity(&fields), Some(Severity::WARN));
-        for other in ["a=b", "x = 3", "GET /?a=b HTTP/1.1", "a=b and more", "url=/x?y=\"z\" a=b", "k=\"open a=b"] {
+        for other in
+            ["a=b", "x = 3", "GET /?a=b HTTP/1.1", "a=b and more", "url=/x?y=\"z\" a=b", "k=\"open a=b"]
+        {
             assert!(super::fields(other).is_none(), "{other}");
         }
     }

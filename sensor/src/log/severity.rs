@@ -157,7 +157,8 @@ fn priority(text: &str) -> Option<Severity> {
 /// `I1123 10:00:00.000000 …` of klog and glog.
 fn klog(text: &str) -> Option<Severity> {
     let bytes = text.as_bytes();
-    if bytes.len() < 14 || !bytes[1..5].iter().all(u8::is_ascii_digit) || bytes[5] != b' ' || bytes[8] != b':' {
+    if bytes.len() < 14 || !bytes[1..5].iter().all(u8::is_ascii_digit) || bytes[5] != b' ' || bytes[8] != b':'
+    {
         return None;
     }
     match bytes[0] {

@@ -104,8 +104,8 @@ impl Streams {
         let arguments = String::from_utf8_lossy(started.arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
-        let is_chosen = !self.chosen.contains(&started.parent)
-            && self.is_chosen(started.tgid, &name, &executable);
+        let is_chosen =
+            !self.chosen.contains(&started.parent) && self.is_chosen(started.tgid, &name, &executable);
         if is_chosen {
             self.chosen.insert(started.tgid);
         }
@@ -119,7 +119,10 @@ impl Streams {
                 if self.followed.insert(key, Stream { number, owner }).is_none()
                     && let Err(error) = pipes.follow(key, number)
                 {
-                    tracing::warn!("{} of process {owner} ({name}) is not followed: {error}", iostream.name());
+                    tracing::warn!(
+                        "{} of process {owner} ({name}) is not followed: {error}",
+                        iostream.name()
+                    );
                 }
                 engine.follow(number, Arc::clone(&name), (!both).then_some(iostream));
             } else if !self.followed.contains_key(&key) {
@@ -221,7 +224,9 @@ fn held(keys: &HashSet<PipeKey>) -> HashSet<PipeKey> {
     let mut held = HashSet::new();
     let Ok(processes) = fs::read_dir("/proc") else { return keys.clone() };
     let numbered = |name: &str| name.bytes().all(|byte| byte.is_ascii_digit());
-    for process in processes.filter_map(Result::ok).filter(|entry| entry.file_name().to_str().is_some_and(numbered)) {
+    for process in
+        processes.filter_map(Result::ok).filter(|entry| entry.file_name().to_str().is_some_and(numbered))
+    {
         let Ok(descriptors) = fs::read_dir(process.path().join("fd")) else { continue };
         for descriptor in descriptors.filter_map(Result::ok) {
             if let Some(key) = descriptor.path().to_str().and_then(key_of)

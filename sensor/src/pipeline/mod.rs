@@ -180,10 +180,11 @@ impl Pipeline {
                 let name = processes.exec(tgid, executable, arguments);
                 started.push((tgid, name));
             }
-            Record::Fork { child, parent } => {
+            Record::Fork { child, parent, is_followed } => {
                 own.process();
                 joiner.process_started(child);
-                started.extend(processes.fork(child, parent).map(|name| (child, name)));
+                let name = processes.fork(child, parent);
+                started.extend(name.filter(|_| !is_followed).map(|name| (child, name)));
             }
         });
         own.drained(drained.bytes, capture.ring_bytes());

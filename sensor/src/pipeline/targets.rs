@@ -30,16 +30,16 @@ impl Targets {
         Ok(targets)
     }
 
-    /// A process runs the program `name` from now on. The kernel side has forgotten one that replaced its program, and
-    /// follows the children of targets; but a child may be older than the choice of its parent.
+    /// A process runs the program `name` from now on, and is no target by the kernel side's own doing: that forgets a
+    /// process that replaced its program, and follows the children of targets. But a child may be older than the
+    /// choice of its parent, and a program may be replaced before the choice is made.
     pub(super) fn started(&self, tgid: u32, name: &Arc<str>, capture: &mut Capture) {
         if self.processes.is_empty() {
             return;
         }
-        if self.is_chosen(name)
-            && let Err(error) = capture.target(tgid)
-        {
-            tracing::warn!("process {tgid} ({name}) is not observed: {error}");
+        let result = if self.is_chosen(name) { capture.target(tgid) } else { capture.untarget(tgid) };
+        if let Err(error) = result {
+            tracing::warn!("process {tgid} ({name}) is not chosen as configured: {error}");
         }
     }
 

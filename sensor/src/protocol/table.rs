@@ -1,6 +1,6 @@
 //! The connections of a tracker: found by id, and in order of use within each class.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use super::http1::{Class, Http1};
 

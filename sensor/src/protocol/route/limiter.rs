@@ -1,9 +1,8 @@
 //! A bound on distinct routes.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet, hash_map::EntryRef};
 
 use super::{OTHER_ROUTE, route_of};
 
@@ -16,7 +15,7 @@ const SERVICE_LIMIT: usize = 512;
 #[derive(Debug)]
 pub struct RouteLimiter {
     limit: usize,
-    services: HashMap<Box<str>, HashSet<Arc<str>>>,
+    services: HashMap<String, HashSet<Arc<str>>>,
     other: Arc<str>,
     folded: u64,
 }
@@ -34,10 +33,13 @@ impl RouteLimiter {
         if route == OTHER_ROUTE {
             return Arc::clone(&self.other);
         }
-        if !self.services.contains_key(service) && self.services.len() < SERVICE_LIMIT {
-            self.services.insert(service.into(), HashSet::new());
-        }
-        if let Some(routes) = self.services.get_mut(service) {
+        let is_full = self.services.len() >= SERVICE_LIMIT;
+        let routes = match self.services.entry_ref(service) {
+            EntryRef::Occupied(entry) => Some(entry.into_mut()),
+            EntryRef::Vacant(_) if is_full => None,
+            EntryRef::Vacant(entry) => Some(entry.insert(HashSet::new())),
+        };
+        if let Some(routes) = routes {
             if let Some(route) = routes.get(route.as_str()) {
                 return Arc::clone(route);
             }
