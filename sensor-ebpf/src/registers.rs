@@ -124,8 +124,9 @@ pub(crate) fn fourth(registers: u64) -> Result<u64, Counter> {
 /// The system call that the current thread is in; `None` when it is no 64-bit call.
 #[inline(always)]
 pub(crate) fn current() -> Result<Option<Call>, Counter> {
-    // SAFETY: the helpers have no preconditions; the registers' address is only used to read from.
-    call(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64)
+    // SAFETY: the helpers have no preconditions.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    arch::vouched(registers as *const u8)
 }
 
 /// The buffers of the system call that the current thread is in.
@@ -135,13 +136,7 @@ pub(crate) fn current() -> Result<Option<Call>, Counter> {
 /// which one this is. A kernel thread has no user registers: all zero, which is no 64-bit call either.
 #[inline(always)]
 pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
-<<<<<<< HEAD
     let Some(call) = current()? else { return Ok(Buffers::NONE) };
-=======
-    // SAFETY: the helpers have no preconditions.
-    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-    let Some(call) = arch::vouched(registers as *const u8)? else { return Ok(Buffers::NONE) };
->>>>>>> main
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),
