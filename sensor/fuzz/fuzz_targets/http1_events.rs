@@ -59,6 +59,7 @@ const CONFIG: TrackerConfig = TrackerConfig {
     max_pending_per_connection: 4,
     pair_timeout: Duration::from_secs(60),
     head_limit: 64,
+    has_signals: true,
 };
 
 #[derive(Clone, Copy, Default)]

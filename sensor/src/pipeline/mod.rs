@@ -62,6 +62,7 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
+                has_signals: sinks.wants_spans(),
                 ..TrackerConfig::default()
             }),
             processes: Processes::default(),

@@ -58,6 +58,12 @@ impl Sinks {
         Self { output, form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() } }
     }
 
+    /// Whether spans go anywhere, so that it matters which trace each belongs to.
+    #[must_use]
+    pub fn wants_spans(&self) -> bool {
+        matches!(self.form, Form::Spans { .. })
+    }
+
     /// Lines or frames that standard output did not take in time.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -26,6 +26,8 @@ pub struct TrackerConfig {
     pub pair_timeout: Duration,
     /// Bytes of a head that are gathered from several operations; what the kernel captures of a head.
     pub head_limit: usize,
+    /// Whether [`Tracker::signals`] tells of requests while they are open, which costs as much as the pairing.
+    pub has_signals: bool,
 }
 
 impl Default for TrackerConfig {
@@ -36,6 +38,7 @@ impl Default for TrackerConfig {
             max_pending_per_connection: 128,
             pair_timeout: Duration::from_secs(15 * 60),
             head_limit: sensor_common::record::HEAD_DEFAULT as usize,
+            has_signals: true,
         }
     }
 }
@@ -256,6 +259,10 @@ fn context<'a>(
     losses: &'a mut LossCounts,
     signals: &'a mut Vec<Signal>,
 ) -> Context<'a> {
-    let limits = Limits { head: config.head_limit, pending: config.max_pending_per_connection };
+    let limits = Limits {
+        head: config.head_limit,
+        pending: config.max_pending_per_connection,
+        has_signals: config.has_signals,
+    };
     Context { limits, out, losses, signals }
 }

@@ -3,7 +3,9 @@
 //! The local and remote address of one end are the remote and local address of the other. Loopback addresses are the
 //! same in every network namespace, so there the namespace counts as well.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::net::SocketAddr;
+
+use hashbrown::HashMap;
 
 use crate::protocol::{Endpoints, ExchangeKey, Role};
 

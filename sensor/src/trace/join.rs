@@ -12,8 +12,9 @@
 //!
 //! Where more than one could be meant, none is taken, and that is counted.
 
-use std::{collections::HashMap, num::NonZeroUsize};
+use std::num::NonZeroUsize;
 
+use hashbrown::HashMap;
 use lru::LruCache;
 
 use super::{

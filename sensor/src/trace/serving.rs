@@ -8,7 +8,9 @@
 //!   wanders between threads, and what a thread does may be any request's. Until [`TRUSTED_AFTER`] responses have shown
 //!   that, the request must be the only one of the whole process.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
 
 use crate::protocol::ExchangeKey;
 

@@ -20,6 +20,17 @@ pub(in crate::protocol) struct Limits {
     pub(in crate::protocol) head: usize,
     /// Requests that wait.
     pub(in crate::protocol) pending: usize,
+    /// Whether what happens to open requests is told.
+    pub(in crate::protocol) has_signals: bool,
+}
+
+impl Context<'_> {
+    /// Tells what happened to an open request, if that is wanted.
+    pub(in crate::protocol) fn signal(&mut self, signal: impl FnOnce() -> Signal) {
+        if self.limits.has_signals {
+            self.signals.push(signal());
+        }
+    }
 }
 
 /// Where results go.

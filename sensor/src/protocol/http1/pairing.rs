@@ -130,7 +130,7 @@ impl Http1 {
             }
             pending.answer = Some(answer);
             let key = ExchangeKey { connection: self.connection.id, request };
-            context.signals.push(Signal::Answered { key, tid: arrival.origin.task.tid });
+            context.signal(|| Signal::Answered { key, tid: arrival.origin.task.tid });
             true
         } else {
             context.losses.add(Loss::UnmatchedResponse);
@@ -316,19 +316,21 @@ impl Http1 {
     fn signal_start(&self, pending: &Pending, context: &mut Context<'_>) {
         let Some(role) = self.role else { return };
         let headers = pending.head.kept.iter().filter(|(name, _)| Started::tells_of_trace(name));
-        context.signals.push(Signal::Started(Box::new(Started {
-            key: ExchangeKey { connection: self.connection.id, request: pending.span.request },
-            role,
-            task: pending.origin.task,
-            endpoints: pending.origin.endpoints,
-            time_ns: pending.origin.first_ns,
-            headers: headers.cloned().collect(),
-        })));
+        context.signal(|| {
+            Signal::Started(Box::new(Started {
+                key: ExchangeKey { connection: self.connection.id, request: pending.span.request },
+                role,
+                task: pending.origin.task,
+                endpoints: pending.origin.endpoints,
+                time_ns: pending.origin.first_ns,
+                headers: headers.cloned().collect(),
+            }))
+        });
     }
 
     fn signal_end(&self, request: u64, time_ns: u64, is_told: bool, context: &mut Context<'_>) {
         let key = ExchangeKey { connection: self.connection.id, request };
-        context.signals.push(Signal::Ended { key, time_ns, is_told });
+        context.signal(|| Signal::Ended { key, time_ns, is_told });
     }
 
     /// Gives up assigning anything on this connection.
