@@ -28,6 +28,8 @@ pub struct Record {
     pub span_id: String,
     /// The process that wrote it.
     pub pid: u64,
+    /// Something of it is missing.
+    pub is_cut: bool,
     /// RFC 3339.
     pub timestamp: String,
     /// Fields of a line that has some.
@@ -56,6 +58,7 @@ fn record(line: &str) -> Option<Record> {
         trace_id: text("trace_id"),
         span_id: text("span_id"),
         pid: value["process.pid"].as_u64().unwrap_or_default(),
+        is_cut: value["log.cut"] == true,
         timestamp: text("timestamp"),
         attributes: value["attributes"].clone(),
     })

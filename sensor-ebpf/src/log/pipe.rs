@@ -9,8 +9,7 @@ const S_IFMT: u16 = 0o170_000;
 const S_IFIFO: u16 = 0o010_000;
 const S_IFCHR: u16 = 0o020_000;
 /// Major numbers of the terminals of `devpts` (`UNIX98_PTY_SLAVE_MAJOR`, eight of them).
-const TERMINALS: u32 = 136;
-const TERMINALS_END: u32 = 144;
+const TERMINALS: core::ops::Range<u32> = 136..144;
 const MINOR_BITS: u32 = 20;
 
 /// The number of the followed pipe or terminal that a `struct file` is; `None` when it is none.
@@ -34,8 +33,7 @@ pub(crate) fn key_of_terminal_or_pipe(file: u64) -> Result<Option<PipeKey>, Coun
     let kind = mode & S_IFMT;
     if kind == S_IFCHR {
         let device: u32 = kernel::read(inode + offset!(inode_rdev))?;
-        let major = device >> MINOR_BITS;
-        if major < TERMINALS || major >= TERMINALS_END {
+        if !TERMINALS.contains(&(device >> MINOR_BITS)) {
             return Ok(None);
         }
     } else if kind != S_IFIFO {

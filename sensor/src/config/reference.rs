@@ -90,7 +90,11 @@ fn resolve<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    match value.as_str() {
+        Some("") => "''".to_owned(),
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    }
 }
 
 fn yaml(text: &mut String, value: &Value, depth: usize) {

@@ -127,7 +127,6 @@ impl Engine {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the members of the engine, which are borrowed apart")]
 fn tell(
     assembled: Assembled,
     sources: &HashMap<u64, Source>,

@@ -62,7 +62,7 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
-                has_signals: sinks.wants_spans(),
+                has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
                 ..TrackerConfig::default()
             }),
             processes: Processes::default(),
