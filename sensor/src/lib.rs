@@ -12,4 +12,5 @@ pub mod metric;
 pub mod pipeline;
 pub mod protocol;
 pub mod semantic;
+pub mod ship;
 pub mod trace;

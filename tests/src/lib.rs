@@ -17,6 +17,7 @@ pub mod link;
 pub mod logs;
 pub mod metrics;
 pub mod process;
+pub mod receiver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

@@ -26,9 +26,25 @@ pub struct Options {
     target: Vec<(String, String)>,
     logs: Vec<(String, String)>,
     arguments: Vec<String>,
+    more: String,
+    environment: Vec<(String, String)>,
 }
 
 impl Options {
+    /// More sections of the configuration file, as they stand.
+    #[must_use]
+    pub fn yaml(mut self, text: &str) -> Self {
+        self.more.push_str(text);
+        self
+    }
+
+    /// A variable of the sensor's environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// A setting below `capture` in the configuration file.
     #[must_use]
     pub fn capture(mut self, key: &str, value: &str) -> Self {
@@ -79,7 +95,10 @@ impl Options {
         {
             capture.push(("route".to_owned(), route));
         }
-        section("capture", &capture) + &section("target", &self.target) + &section("logs", &self.logs)
+        section("capture", &capture)
+            + &section("target", &self.target)
+            + &section("logs", &self.logs)
+            + &self.more
     }
 
     /// Starts the sensor and waits until it captures.
@@ -98,8 +117,9 @@ impl Options {
         let barrier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = run(&config, address);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command.args(&self.arguments));
-        let mut sensor = Sensor { process, address, barrier, _directory: directory, lock };
+        let mut sensor = Sensor { process, address, barrier, directory, lock };
         sensor.wait_ready();
         sensor
     }
@@ -178,7 +198,7 @@ pub struct Sensor {
     process: Process,
     address: SocketAddr,
     barrier: TcpListener,
-    _directory: TempDir,
+    directory: TempDir,
     // Last, so that the next sensor starts when this one has ended.
     lock: Exclusive,
 }
@@ -240,6 +260,34 @@ impl Sensor {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Writes another configuration file and has it read by SIGHUP.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn reload(&self, options: &Options) {
+        let path = self.directory.path().join("sensor.yaml");
+        std::fs::write(path, options.config()).expect("write the configuration");
+        self.signal(Signal::SIGHUP);
+    }
+
+    /// Another page of its endpoint.
+    ///
+    /// # Panics
+    /// When the sensor does not answer.
+    #[track_caller]
+    #[must_use]
+    pub fn page(&self, path: &str) -> String {
+        self.get(path).unwrap_or_else(|error| panic!("get {path}: {error}\n{}", self.process.report()))
+    }
+
+    /// Kills it where it stands.
+    #[track_caller]
+    #[must_use]
+    pub fn kill(self) -> Stopped {
+        self.signal(Signal::SIGKILL);
+        self.wait(patience(30))
     }
 
     /// What it logged so far.

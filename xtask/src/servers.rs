@@ -18,6 +18,7 @@ pub(crate) const NGINX: Needed = Needed { package: "nginx", programs: &["nginx"]
 pub(crate) const WRK: Needed = Needed { package: "wrk", programs: &["wrk"] };
 pub(crate) const CURL: Needed = Needed { package: "curl", programs: &["curl"] };
 pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["python3"] };
+pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: &["prometheus"] };
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
@@ -45,8 +46,10 @@ pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let mut steps = Steps::new("servers", 2);
     steps.step("bringing the package lists up to date", apt::update)?;
     steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
-    if missing.contains(&NGINX.package) {
-        keep_from_starting_at_boot(NGINX.package);
+    for service in [NGINX.package, PROMETHEUS.package] {
+        if missing.contains(&service) {
+            keep_from_starting_at_boot(service);
+        }
     }
     Ok(())
 }
@@ -60,7 +63,7 @@ impl Needed {
     }
 }
 
-/// A service that came for the tests has no business on port 80 after the next boot.
+/// A service that came for the tests has no business on its port after the next boot.
 fn keep_from_starting_at_boot(service: &str) {
     let mut update = Command::new("update-rc.d");
     match command::output(update.args([service, "disable"])) {

@@ -7,6 +7,7 @@ pub mod lines;
 pub mod log;
 pub mod output;
 pub mod run;
+mod shipping;
 pub mod stats;
 pub mod table;
 
@@ -14,4 +15,10 @@ pub mod table;
 #[must_use]
 pub fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// The host's name, as `uname -n` prints it.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

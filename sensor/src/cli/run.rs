@@ -16,6 +16,7 @@ use super::{
     args::{Print, Run},
     log as messages,
     output::Output,
+    shipping::Shipping,
 };
 use crate::{
     capture::Capture,
@@ -23,6 +24,7 @@ use crate::{
     log::{self, Reader, Sink},
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
+    ship::Shipper,
 };
 
 /// How long records wait in the ring buffer at most when little happens.
@@ -41,7 +43,11 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
 
+    let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
+
     let registry = Shared::new(Registry::new(config.metric.max_series));
+    let shipper =
+        tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;
     let listener = endpoint::listen(config.listen).await?;
     let address = listener.local_addr().context("cannot tell the address of the metrics endpoint")?;
     let mut capture = Capture::start(&config.capture_settings(), messages::ebpf_level())?;
@@ -49,7 +55,8 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     announce(&capture, &kernel, address, &registry);
     capture.forward_messages();
 
-    let sinks = sinks(&args.print, &kernel, capture.route().name());
+    let sinks = sinks(&args.print, &kernel, capture.route().name()).shipping(shipper.sink());
+    let shipping = Shipping::start(shipper);
     let log_capture = capture.take_logs();
     let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
     if let Some(log_capture) = log_capture {
@@ -63,7 +70,8 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());
-    let server = tokio::spawn(endpoint::serve(listener, registry, wait_for_drop(stopped)));
+    let serve = endpoint::serve(listener, registry, shipping.status(), wait_for_drop(stopped));
+    let server = tokio::spawn(serve);
 
     let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));
     let mut poll = interval(POLL);
@@ -75,6 +83,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
             biased;
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => shipping.reload(args, &config),
             () = until(end) => break "the duration is over",
             _ = second.tick() => pipeline.second(now_ns()),
             result = pipeline.capture().filling() => {
@@ -94,6 +103,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     };
     tracing::info!("stopping: {reason}");
     tokio::task::block_in_place(|| pipeline.finish(now_ns()));
+    shipping.stop().await;
     drop(stop);
     server.await.context("the metrics endpoint failed")?;
     Ok(())

@@ -44,6 +44,24 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A reference to an environment variable can't be replaced.
+    #[error("{place}: the variable `{variable}` {reason}")]
+    Variable {
+        /// File and line.
+        place: String,
+        /// Its name.
+        variable: String,
+        /// What is wrong. The value is not told: it may be secret.
+        reason: &'static str,
+    },
+    /// A receiver is not described well.
+    #[error("`{key}`: {reason}")]
+    Receiver {
+        /// The key with the receiver's name or place.
+        key: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
     /// A value is outside of what is allowed.
     #[error("`{key}` is {value}, but must be {allowed}")]
     Value {

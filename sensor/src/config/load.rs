@@ -11,7 +11,7 @@ use sensor_common::record::HEAD_CAPACITY;
 use serde_saphyr::Error as YamlError;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, environment};
 
 /// More than any configuration needs, and little enough to hold in memory.
 const FILE_MAX: u64 = 1024 * 1024;
@@ -24,7 +24,12 @@ const RING_BYTES: RangeInclusive<u32> = 64 * 1024..=1024 * 1024 * 1024;
 const CONNECTIONS: RangeInclusive<u32> = 64..=4 * 1024 * 1024;
 const ROUTES: RangeInclusive<usize> = 1..=10_000;
 const SERIES: RangeInclusive<usize> = 10..=1_000_000;
-const PAIR_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const PAIR_TIMEOUT: RangeInclusive<Duration> = SECOND..=Duration::from_secs(24 * 3600);
+const MINUTE_TO_MONTH: RangeInclusive<Duration> = MINUTE..=Duration::from_secs(30 * 24 * 3600);
+const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=1 << 40;
+const BATCH_SAMPLES: RangeInclusive<usize> = 100..=100_000;
 
 impl Config {
     /// Reads and validates a file; without one, the defaults.
@@ -40,7 +45,9 @@ impl Config {
         if length as u64 > FILE_MAX {
             return Err(ConfigError::TooLarge { path: path.to_owned(), limit: FILE_MAX });
         }
-        let config = Self::parse(&text, &path.display().to_string())?;
+        let name = path.display().to_string();
+        let text = environment::expand(&text, &name, |variable| std::env::var(variable).ok())?;
+        let config = Self::parse(&text, &name)?;
         config.validate()?;
         Ok(config)
     }
@@ -88,17 +95,30 @@ impl Config {
         let connections = *CONNECTIONS.start() as usize..=*CONNECTIONS.end() as usize;
         within("http.max_connections", &self.http.max_connections, &connections)?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
-        if !PAIR_TIMEOUT.contains(&self.http.pair_timeout) {
-            return Err(ConfigError::Value {
-                key: "http.pair_timeout",
-                value: humantime::format_duration(self.http.pair_timeout).to_string(),
-                allowed: "1s to 24h".to_owned(),
-            });
-        }
+        lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
+        self.validate_ship()?;
         self.validate_log()?;
         self.logs.validate()?;
         names("target.processes", &self.target.processes)?;
         names("target.exclude", &self.target.exclude)
+    }
+
+    fn validate_ship(&self) -> Result<(), ConfigError> {
+        let ship = &self.ship;
+        lasts("ship.spool.max_age", ship.spool.max_age, &MINUTE_TO_MONTH)?;
+        lasts("ship.metrics.idle", ship.metrics.idle, &MINUTE_TO_MONTH)?;
+        lasts("ship.metrics.interval", ship.metrics.interval, &(SECOND..=60 * MINUTE))?;
+        within("ship.spool.max_bytes", &ship.spool.max_bytes, &SPOOL_BYTES)?;
+        within("ship.metrics.batch_samples", &ship.metrics.batch_samples, &BATCH_SAMPLES)?;
+        within("ship.traces.sample_percent", &ship.traces.sample_percent, &(0.0..=100.0))?;
+        for percent in ship.traces.services.values() {
+            within("ship.traces.services", percent, &(0.0..=100.0))?;
+        }
+        for receiver in &ship.receivers {
+            lasts("ship.receivers.timeout", receiver.timeout, &(SECOND..=10 * MINUTE))?;
+        }
+        // An environment variable that the process does not have yet is no reason to refuse a file.
+        crate::ship::plan::receivers(ship, |name| std::env::var(name).ok()).map(drop)
     }
 
     fn validate_log(&self) -> Result<(), ConfigError> {
@@ -126,6 +146,23 @@ fn within<T: PartialOrd + Display>(
     }
     let allowed = format!("{} to {}", range.start(), range.end());
     Err(ConfigError::Value { key, value: value.to_string(), allowed })
+}
+
+fn lasts(key: &'static str, value: Duration, range: &RangeInclusive<Duration>) -> Result<(), ConfigError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let spelled = |time: Duration| {
+        let hours = time.as_secs() / 3600;
+        match time.as_secs() {
+            seconds if seconds >= 48 * 3600 => format!("{}d", hours / 24),
+            seconds if seconds >= 3600 => format!("{hours}h"),
+            seconds if seconds >= 60 => format!("{}m", seconds / 60),
+            seconds => format!("{seconds}s"),
+        }
+    };
+    let allowed = format!("{} to {}", spelled(*range.start()), spelled(*range.end()));
+    Err(ConfigError::Value { key, value: humantime::format_duration(value).to_string(), allowed })
 }
 
 fn names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {

@@ -4,13 +4,16 @@
 //! before anything is loaded or bound. `docs/configuration.md` is generated from the doc comments of [`settings`].
 
 mod duration;
+mod environment;
 mod error;
 mod load;
 mod logs;
 #[cfg(test)]
 pub(crate) mod reference;
 mod settings;
+pub mod ship;
 
 pub use error::ConfigError;
 pub use logs::Logs;
 pub use settings::{Capture, Config, Http, Metric, Route, Target};
+pub use ship::Ship;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Config;
+use super::ship::Receiver;
 
 const HEAD: &str = "\
 # Configuration
@@ -65,6 +66,11 @@ fn rows(text: &mut String, root: &Value, section: &Value, defaults: &Value, pref
             property["description"].as_str().expect("a setting has a doc comment").replace('\n', " ");
         let choices = choices(target);
         writeln!(text, "| `{key}` | `{}` | {meaning}{choices} |", plain(default)).unwrap();
+        let item = resolve(root, &target["items"]);
+        if item["properties"].is_object() {
+            let defaults = serde_json::to_value(Receiver::default()).unwrap();
+            rows(text, root, item, &defaults, &format!("{key}[]."));
+        }
     }
 }
 
@@ -100,7 +106,7 @@ fn plain(value: &Value) -> String {
 fn yaml(text: &mut String, value: &Value, depth: usize) {
     for (name, value) in value.as_object().expect("a section") {
         let indent = "  ".repeat(depth);
-        if value.is_object() {
+        if value.as_object().is_some_and(|section| !section.is_empty()) {
             writeln!(text, "{indent}{name}:").unwrap();
             yaml(text, value, depth + 1);
         } else {

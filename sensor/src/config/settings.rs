@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Logs;
+use super::{Logs, Ship};
 use crate::capture;
 
 /// All settings.
@@ -30,6 +30,8 @@ pub struct Config {
     pub metric: Metric,
     /// What containers write to standard output and error.
     pub logs: Logs,
+    /// What leaves the node, and where to.
+    pub ship: Ship,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             http: Http::default(),
             metric: Metric::default(),
             logs: Logs::default(),
+            ship: Ship::default(),
         }
     }
 }

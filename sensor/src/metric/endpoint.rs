@@ -1,6 +1,7 @@
 //! The HTTP endpoint that Prometheus scrapes.
 //!
-//! `GET /metrics` is the exposition, `GET /healthz` says that the daemon answers. At most [`CONNECTIONS_MAX`]
+//! `GET /metrics` is the exposition, `GET /healthz` says that the daemon answers, `GET /readyz` that it captures:
+//! it listens once it does. `GET /status` is what it sends, as a page, and `GET /status.json` as JSON. At most [`CONNECTIONS_MAX`]
 //! connections are open at once, more wait in the listener's backlog; a connection that sends no request in
 //! [`HEAD_TIMEOUT`] or lives longer than [`CONNECTION_TIMEOUT`] is closed.
 
@@ -26,8 +27,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::Shared;
 use super::text::{self, Cursor};
+use super::{Shared, status};
 
 /// Connections open at once.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -63,16 +64,24 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
 
 /// Answers requests until `shutdown` completes, then lets the responses under way finish, for [`DRAIN_TIMEOUT`] at
 /// most.
-pub async fn serve(listener: TcpListener, registry: Shared, shutdown: impl Future<Output = ()>) {
-    Server { head_timeout: HEAD_TIMEOUT, connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)), registry }
-        .run(listener, shutdown)
-        .await;
+pub async fn serve(
+    listener: TcpListener,
+    registry: Shared,
+    status: Status,
+    shutdown: impl Future<Output = ()>,
+) {
+    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    Server { head_timeout: HEAD_TIMEOUT, connections, registry, status }.run(listener, shutdown).await;
 }
+
+/// Tells what `/status` shows.
+pub type Status = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 struct Server {
     head_timeout: Duration,
     connections: Arc<Semaphore>,
     registry: Shared,
+    status: Status,
 }
 
 impl Server {
@@ -117,9 +126,9 @@ impl Server {
         &self,
         stream: TcpStream,
     ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
-        let registry = self.registry.clone();
+        let (registry, status) = (self.registry.clone(), Arc::clone(&self.status));
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(request.method(), request.uri().path(), &registry);
+            let response = answer(request.method(), request.uri().path(), &registry, &status);
             async move { Ok::<_, Infallible>(response) }
         });
         http1::Builder::new()
@@ -131,8 +140,8 @@ impl Server {
 
 type Answer = Response<Either<Full<Bytes>, Exposition>>;
 
-fn answer(method: &Method, path: &str, registry: &Shared) -> Answer {
-    let known = matches!(path, "/metrics" | "/healthz");
+fn answer(method: &Method, path: &str, registry: &Shared, status: &Status) -> Answer {
+    let known = matches!(path, "/metrics" | "/healthz" | "/readyz" | "/status" | "/status.json");
     if !known {
         return plain(StatusCode::NOT_FOUND, "not found; metrics are at /metrics\n");
     }
@@ -141,8 +150,17 @@ fn answer(method: &Method, path: &str, registry: &Shared) -> Answer {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    if path == "/healthz" {
-        return plain(StatusCode::OK, "ok\n");
+    match path {
+        "/healthz" | "/readyz" => return plain(StatusCode::OK, "ok\n"),
+        "/status" => {
+            let page = status::page(&status());
+            return response(StatusCode::OK, "text/html; charset=utf-8", Either::Left(Full::from(page)));
+        }
+        "/status.json" => {
+            let text = status().to_string();
+            return response(StatusCode::OK, "application/json", Either::Left(Full::from(text)));
+        }
+        _ => {}
     }
     if let Err(error) = registry.lock().refresh() {
         tracing::warn!(%error, "metrics endpoint: the daemon's own use is not known");
@@ -220,6 +238,7 @@ mod tests {
             head_timeout,
             connections: Arc::new(Semaphore::new(connections)),
             registry: Shared::new(registry),
+            status: Arc::new(|| serde_json::json!({ "ship": { "receivers": [{ "name": "<b>" }] } })),
         };
         let task = tokio::spawn(async move {
             server.run(listener, async { stopped.await.unwrap_or_default() }).await;
@@ -246,6 +265,14 @@ mod tests {
         assert!(metrics.contains("\nprocess_resident_memory_bytes "), "{metrics}");
         assert!(ask(server.address, "GET /metrics?name=a").await.starts_with("HTTP/1.1 200"));
         assert!(ask(server.address, "GET /healthz").await.ends_with("\r\n\r\nok\n"));
+        assert!(ask(server.address, "GET /readyz").await.ends_with("\r\n\r\nok\n"));
+        assert!(
+            ask(server.address, "GET /status.json")
+                .await
+                .ends_with(r#"{"ship":{"receivers":[{"name":"<b>"}]}}"#)
+        );
+        let page = ask(server.address, "GET /status").await;
+        assert!(page.contains("<td>&lt;b&gt;</td>") && page.contains("text/html"), "{page}");
         assert!(ask(server.address, "GET /").await.starts_with("HTTP/1.1 404"));
         let refused = ask(server.address, "POST /metrics").await;
         assert!(refused.starts_with("HTTP/1.1 405") && refused.contains("allow: GET, HEAD\r\n"), "{refused}");

@@ -257,8 +257,76 @@ pub static LOG_FILTERED: Family =
 pub static LOG_STREAMS: Family =
     gauge("sensor_log_streams", "1", "Pipes and terminals that are followed as standard streams.", &[]);
 
+/// Items that receivers took.
+pub static SHIP_DELIVERED: Family = counter(
+    "sensor_ship_delivered_total",
+    "Samples, lines or spans that a receiver took.",
+    &["signal", "receiver"],
+);
+/// Items that did not arrive.
+pub static SHIP_LOST: Family = counter(
+    "sensor_ship_lost_total",
+    "Samples, lines or spans that will not arrive, by cause; without a receiver where they were lost for all of them.",
+    &["signal", "receiver", "cause"],
+);
+/// Items in the spool.
+pub static SHIP_ACCEPTED: Family =
+    counter("sensor_ship_accepted_total", "Samples, lines or spans written to the spool.", &["signal"]);
+/// Requests that were sent.
+pub static SHIP_REQUESTS: Family =
+    counter("sensor_ship_requests_total", "Requests to a receiver.", &["signal", "receiver"]);
+/// Requests that are to be repeated.
+pub static SHIP_RETRIES: Family = counter(
+    "sensor_ship_retries_total",
+    "Requests that failed and are to be repeated.",
+    &["signal", "receiver"],
+);
+/// Bytes that were sent.
+pub static SHIP_BYTES: Family = Family {
+    name: "sensor_ship_sent_bytes_total",
+    kind: Kind::Counter,
+    unit: "By",
+    help: "Bodies of requests to a receiver, compressed.",
+    labels: &["signal", "receiver"],
+};
+/// Batches in the spool.
+pub static SHIP_WAITING: Family = gauge(
+    "sensor_ship_waiting_batches",
+    "1",
+    "Batches in the spool that a receiver has not taken.",
+    &["signal", "receiver"],
+);
+/// Size of the spool.
+pub static SHIP_SPOOL_BYTES: Family =
+    gauge("sensor_ship_spool_bytes", "By", "Size of a signal's spool on the disk.", &["signal"]);
+/// Writes that a crash cut off.
+pub static SHIP_TORN: Family = counter(
+    "sensor_ship_spool_torn_total",
+    "Segments of the spool that ended in a write that was cut off; it was never accepted.",
+    &["signal"],
+);
+/// Requests that were not sampled.
+pub static SHIP_UNSAMPLED: Family = counter(
+    "sensor_ship_unsampled_total",
+    "Exchanges of which no span is sent, because their trace is not in the sample.",
+    &[],
+);
+/// Lines that were too long.
+pub static SHIP_CUT: Family = counter(
+    "sensor_ship_cut_lines_total",
+    "Lines that were cut, because the receiver takes none over 256 KiB.",
+    &[],
+);
+/// Series that are sent.
+pub static SHIP_ACTIVE_SERIES: Family = gauge(
+    "sensor_ship_active_series",
+    "1",
+    "Series in the last collection of the metrics: what a receiver bills as active.",
+    &[],
+);
+
 /// What the sensor says of itself.
-pub static OWN: [&Family; 25] = [
+pub static OWN: &[&Family] = &[
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,
@@ -284,11 +352,23 @@ pub static OWN: [&Family; 25] = [
     &PROCESS_CPU,
     &PROCESS_MEMORY,
     &PROCESS_START,
+    &SHIP_DELIVERED,
+    &SHIP_LOST,
+    &SHIP_ACCEPTED,
+    &SHIP_REQUESTS,
+    &SHIP_RETRIES,
+    &SHIP_BYTES,
+    &SHIP_WAITING,
+    &SHIP_SPOOL_BYTES,
+    &SHIP_TORN,
+    &SHIP_UNSAMPLED,
+    &SHIP_CUT,
+    &SHIP_ACTIVE_SERIES,
 ];
 
 /// Every family.
 pub fn all() -> impl Iterator<Item = &'static Family> {
-    HTTP_SERVER.iter().chain(&HTTP_CLIENT).chain(&OWN).copied()
+    HTTP_SERVER.iter().chain(&HTTP_CLIENT).chain(OWN).copied()
 }
 
 #[cfg(test)]

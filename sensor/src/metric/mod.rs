@@ -19,6 +19,7 @@ pub mod labels;
 pub mod own;
 pub mod process;
 pub mod registry;
+mod status;
 pub mod text;
 
 #[cfg(test)]

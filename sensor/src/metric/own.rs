@@ -51,7 +51,7 @@ impl Own {
 
 impl Source for Own {
     fn families(&self) -> &'static [&'static Family] {
-        &family::OWN
+        family::OWN
     }
 
     fn slots(&self) -> usize {

@@ -49,7 +49,7 @@ fn the_metrics_page_is_up_to_date() {
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);
     buckets(&mut text, "Sizes, in bytes", &SIZE);
-    section(&mut text, "## The sensor itself", &family::OWN);
+    section(&mut text, "## The sensor itself", family::OWN);
     assert_up_to_date("metrics.md", &text);
 }
 

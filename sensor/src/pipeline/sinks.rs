@@ -9,6 +9,7 @@ use crate::{
         table::{Header, Table, render},
     },
     identity::Observed,
+    ship,
     trace::{self, Batch, WallClock},
 };
 
@@ -21,6 +22,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Sinks {
     output: Output,
     form: Form,
+    ship: Option<ship::traces::Sink>,
 }
 
 enum Form {
@@ -35,33 +37,43 @@ impl Sinks {
     #[must_use]
     pub fn table(output: Output, kernel: String, route: &'static str) -> Self {
         let header = Header { kernel, route: route.to_owned(), lost: 0 };
-        Self { output, form: Form::Table { table: Box::new(Table::new(Instant::now())), header } }
+        Self { output, form: Form::Table { table: Box::new(Table::new(Instant::now())), header }, ship: None }
     }
 
     /// A line a service every ten seconds.
     #[must_use]
     pub fn lines(output: Output) -> Self {
         let now = Instant::now();
-        Self { output, form: Form::Lines { lines: Box::new(Lines::new(now)), flushed: now } }
+        Self { output, form: Form::Lines { lines: Box::new(Lines::new(now)), flushed: now }, ship: None }
     }
 
     /// Nothing of them.
     #[must_use]
     pub fn nothing(output: Output) -> Self {
-        Self { output, form: Form::Nothing }
+        Self { output, form: Form::Nothing, ship: None }
     }
 
     /// Spans as OTLP JSON lines.
     #[must_use]
     pub fn spans(output: Output) -> Self {
         let clock = WallClock::sample();
-        Self { output, form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() } }
+        Self {
+            output,
+            form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() },
+            ship: None,
+        }
+    }
+
+    /// Sends spans as well.
+    #[must_use]
+    pub fn shipping(self, sink: ship::traces::Sink) -> Self {
+        Self { ship: Some(sink), ..self }
     }
 
     /// Whether spans go anywhere, so that it matters which trace each belongs to.
     #[must_use]
     pub fn wants_spans(&self) -> bool {
-        matches!(self.form, Form::Spans { .. })
+        matches!(self.form, Form::Spans { .. }) || self.ship.as_ref().is_some_and(ship::traces::Sink::is_open)
     }
 
     /// Lines or frames that standard output did not take in time.
@@ -77,6 +89,9 @@ impl Sinks {
     }
 
     pub(super) fn take(&mut self, observed: &[Observed]) {
+        if let Some(sink) = &mut self.ship {
+            sink.take(observed);
+        }
         match &mut self.form {
             Form::Nothing => {}
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
@@ -96,6 +111,9 @@ impl Sinks {
     }
 
     pub(super) fn second(&mut self, lost: u64) {
+        if let Some(sink) = &mut self.ship {
+            sink.second();
+        }
         let now = Instant::now();
         match &mut self.form {
             Form::Nothing => {}
@@ -121,6 +139,9 @@ impl Sinks {
     }
 
     pub(super) fn finish(mut self, lost: u64) {
+        if let Some(sink) = &mut self.ship {
+            sink.second();
+        }
         if let Form::Lines { lines, .. } = &mut self.form {
             self.output.lines(lines.flush(Instant::now()));
         } else {

@@ -89,6 +89,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NODE,
             servers::JDK,
             servers::GUNICORN,
+            servers::PROMETHEUS,
         ])
     });
     if there {

@@ -1,0 +1,226 @@
+//! Settings of what leaves the node.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What leaves the node, and where to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Ship {
+    /// Label `cluster` of all series, and `k8s.cluster.name` of all spans; empty leaves it out.
+    pub cluster: String,
+    /// Label `node` of all series, and `host.name` of all spans; empty takes the host's name. It also sets the moment
+    /// within `ship.metrics.interval` at which this node sends.
+    pub node: String,
+    /// More labels of all series.
+    pub labels: BTreeMap<String, String>,
+    /// Grafana Cloud, the short form.
+    pub grafana_cloud: GrafanaCloud,
+    /// Receivers, any number of each protocol. Each gets all of its signal.
+    pub receivers: Vec<Receiver>,
+    /// Where batches wait until they are delivered.
+    pub spool: Spool,
+    /// How metrics are sent.
+    pub metrics: Metrics,
+    /// How traces are sent.
+    pub traces: Traces,
+}
+
+/// Grafana Cloud, the short form.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct GrafanaCloud {
+    /// Whether anything is sent there.
+    pub enabled: bool,
+    /// Where metrics go; empty takes `GRAFANA_CLOUD_METRICS_URL`. Without a URL a signal is not sent.
+    pub metrics_url: String,
+    /// The number of the metrics instance; empty takes `GRAFANA_CLOUD_METRICS_USER`.
+    pub metrics_user: String,
+    /// Where logs go; empty takes `GRAFANA_CLOUD_LOGS_URL`.
+    pub logs_url: String,
+    /// The number of the logs instance; empty takes `GRAFANA_CLOUD_LOGS_USER`.
+    pub logs_user: String,
+    /// The OTLP gateway, for traces; empty takes `GRAFANA_CLOUD_TRACES_URL`.
+    pub traces_url: String,
+    /// The number of the gateway's instance; empty takes `GRAFANA_CLOUD_TRACES_USER`.
+    pub traces_user: String,
+    /// The environment variable that holds the access policy's token.
+    pub token_env: String,
+    /// A file that holds the token, read for each request; goes before `token_env`.
+    pub token_file: PathBuf,
+}
+
+impl Default for GrafanaCloud {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            metrics_url: String::new(),
+            metrics_user: String::new(),
+            logs_url: String::new(),
+            logs_user: String::new(),
+            traces_url: String::new(),
+            traces_user: String::new(),
+            token_env: "GRAFANA_CLOUD_TOKEN".to_owned(),
+            token_file: PathBuf::new(),
+        }
+    }
+}
+
+/// One receiver.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Receiver {
+    /// Its name in metrics, logs and the spool: lower-case letters, digits and `-`, no name twice.
+    pub name: String,
+    /// What it speaks, and so which signal it gets.
+    pub protocol: Protocol,
+    /// Where it is. Without a path it gets the protocol's own.
+    pub url: String,
+    /// The user of Basic authentication; empty with a password sends that as a bearer token.
+    pub user: String,
+    /// The environment variable that holds the password or token.
+    pub password_env: String,
+    /// A file that holds the password or token, read for each request; goes before `password_env`.
+    pub password_file: PathBuf,
+    /// More header fields of each request, such as `X-Scope-OrgID`. They are no place for credentials.
+    pub headers: BTreeMap<String, String>,
+    /// How long a request may take with its answer: 1s to 10m.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub timeout: Duration,
+    /// The URL of an HTTP proxy; empty leaves it to `HTTPS_PROXY` and `NO_PROXY` of the environment.
+    pub proxy: String,
+    /// A file of CA certificates in PEM form that are trusted instead of this host's.
+    pub ca_file: PathBuf,
+    /// Whether plain http to another host is allowed.
+    pub insecure: bool,
+}
+
+impl Default for Receiver {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            protocol: Protocol::RemoteWrite,
+            url: String::new(),
+            user: String::new(),
+            password_env: String::new(),
+            password_file: PathBuf::new(),
+            headers: BTreeMap::new(),
+            timeout: Duration::from_secs(30),
+            proxy: String::new(),
+            ca_file: PathBuf::new(),
+            insecure: false,
+        }
+    }
+}
+
+/// What a receiver speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    /// Metrics by Prometheus remote write 1.0.
+    RemoteWrite,
+    /// Metrics by Prometheus remote write 2.0, or 1.0 where the receiver shows that it knows no other.
+    #[serde(rename = "remote_write_2")]
+    RemoteWrite2,
+    /// Logs by Loki's push API.
+    Loki,
+    /// Traces by OTLP over HTTP.
+    OtlpHttp,
+    /// Traces by OTLP over gRPC.
+    OtlpGrpc,
+}
+
+/// Where batches wait until they are delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Spool {
+    /// The directory. One sensor uses it at a time.
+    pub directory: PathBuf,
+    /// Bytes on disk for each signal: 1048576 to 1099511627776. Beyond that the oldest go first, and are counted.
+    pub max_bytes: u64,
+    /// How long a batch is kept: 1m to 30d. Older ones are dropped and counted.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub max_age: Duration,
+    /// Whether each batch is on stable storage before it counts as accepted. Without, it outlives the sensor but not a
+    /// loss of power.
+    pub fsync: bool,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from("/var/lib/lionpay-sensor/spool"),
+            max_bytes: 512 * 1024 * 1024,
+            max_age: Duration::from_secs(24 * 3600),
+            fsync: true,
+        }
+    }
+}
+
+/// How metrics are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// How often all series are sent: 1s to 1h. Grafana Cloud bills more than one sample a minute.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub interval: Duration,
+    /// Samples of one request: 100 to 100000.
+    pub batch_samples: usize,
+    /// Series of exchanges that were not seen for so long end: 1m to 30d. Idle series are billed as active ones.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub idle: Duration,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(60), batch_samples: 2_000, idle: Duration::from_secs(3_600) }
+    }
+}
+
+/// How traces are sent.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Traces {
+    /// Share of the traces that is kept, in percent: 0 to 100. All nodes decide from the trace id, so that whole traces
+    /// are kept.
+    pub sample_percent: f64,
+    /// Other shares for services by name, in percent.
+    pub services: BTreeMap<String, f64>,
+    /// Whether spans of failed requests are kept beyond that.
+    pub keep_errors: bool,
+    /// Spans that last longer are kept beyond that; 0s keeps none for that.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub keep_slower: Duration,
+    /// Spans a second that may be kept as failed or slow; what is beyond is counted.
+    pub keep_per_second: u32,
+}
+
+// The shares are compared as they were written.
+impl Eq for Traces {}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self {
+            sample_percent: 15.0,
+            services: BTreeMap::new(),
+            keep_errors: true,
+            keep_slower: Duration::from_secs(2),
+            keep_per_second: 100,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! From lines to batches for Loki.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::loki::proto::PushRequest;
+use super::loki::{self, Batch, Line};
+use super::store::Store;
+
+/// Bytes of a request before compression.
+const BATCH_BYTES: usize = 1024 * 1024;
+/// Batches that wait to be written; what finds no room is lost and counted.
+const WAITING_MAX: usize = 16;
+
+/// What the way of the lines counts.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Lines that the writer was too slow for.
+    pub busy: AtomicU64,
+    /// Lines that were longer than the receiver takes.
+    pub cut: AtomicU64,
+}
+
+/// Where the lines go now. It changes when the settings do.
+#[derive(Clone, Default)]
+pub struct Outlet(Arc<Mutex<Option<Open>>>);
+
+struct Open {
+    cluster: String,
+    node: String,
+    batches: mpsc::Sender<PushRequest>,
+}
+
+impl Outlet {
+    /// Opens it; the receiver's end is for [`write`](fn@write).
+    pub fn open(&self, cluster: &str, node: &str) -> mpsc::Receiver<PushRequest> {
+        let (batches, waiting) = mpsc::channel(WAITING_MAX);
+        *self.lock() = Some(Open { cluster: cluster.to_owned(), node: node.to_owned(), batches });
+        waiting
+    }
+
+    /// Closes it: the receiver's end gets what was sent, and no more.
+    pub fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end of the lines' way.
+pub struct Sink {
+    outlet: Outlet,
+    counts: Arc<Counts>,
+    batch: Batch,
+}
+
+impl Sink {
+    /// A sink that hands its lines to `outlet`.
+    #[must_use]
+    pub fn new(outlet: Outlet, counts: Arc<Counts>) -> Self {
+        Self { outlet, counts, batch: Batch::default() }
+    }
+
+    /// Whether there is a receiver of logs now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outlet.lock().is_some()
+    }
+
+    /// Takes lines. The cluster becomes a label, the node structured metadata.
+    pub fn take(&mut self, lines: impl IntoIterator<Item = Line>) {
+        let outlet = self.outlet.lock();
+        let Some(open) = &*outlet else { return };
+        for mut line in lines {
+            line.labels.push(("cluster".to_owned(), open.cluster.clone()));
+            line.metadata.push(("host_name".to_owned(), open.node.clone()));
+            self.batch.push(line);
+            if self.batch.bytes() >= BATCH_BYTES {
+                send(open, &mut self.batch, &self.counts);
+            }
+        }
+    }
+
+    /// What is due once a second: lines wait no longer than that.
+    pub fn second(&mut self) {
+        if let Some(open) = &*self.outlet.lock() {
+            send(open, &mut self.batch, &self.counts);
+        }
+    }
+}
+
+fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
+    let (lines, cut) = (u64::from(batch.lines()), batch.cut());
+    let Some(request) = batch.take() else { return };
+    counts.cut.fetch_add(cut, Ordering::Relaxed);
+    if open.batches.try_send(request).is_err() {
+        counts.busy.fetch_add(lines, Ordering::Relaxed);
+    }
+}
+
+/// Writes batches to the spool until the outlet is closed.
+pub async fn write(mut batches: mpsc::Receiver<PushRequest>, store: Store) {
+    while let Some(request) = batches.recv().await {
+        let store = store.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let lines = u32::try_from(loki::lines(&request)).unwrap_or(u32::MAX);
+            store.accept(request.encode_to_vec(), lines);
+        });
+        if written.await.is_err() {
+            tracing::error!("a batch of lines could not be encoded");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(body: &str) -> Line {
+        let labels = vec![("service_name".to_owned(), "shop".to_owned())];
+        Line { time_ns: 1, labels, metadata: Vec::new(), body: body.to_owned() }
+    }
+
+    #[test]
+    fn lines_say_where_they_come_from() {
+        let outlet = Outlet::default();
+        let mut sink = Sink::new(outlet.clone(), Arc::default());
+        sink.take([line("nobody listens")]);
+        assert!(!sink.is_open());
+        let mut batches = outlet.open("seoul", "n1");
+        sink.take([line("hello")]);
+        assert!(batches.try_recv().is_err(), "it waits for more");
+        sink.second();
+        let request = batches.try_recv().unwrap();
+        let [stream] = &request.streams[..] else { panic!("{request:?}") };
+        assert_eq!(stream.labels, r#"{cluster="seoul", service_name="shop"}"#);
+        let [entry] = &stream.entries[..] else { panic!("{stream:?}") };
+        let node = &entry.structured_metadata[0];
+        assert_eq!(
+            (entry.line.as_str(), node.name.as_str(), node.value.as_str()),
+            ("hello", "host_name", "n1")
+        );
+    }
+
+    #[test]
+    fn a_batch_is_full_by_its_bytes_and_a_slow_writer_is_counted() {
+        let outlet = Outlet::default();
+        let counts = Arc::<Counts>::default();
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let mut batches = outlet.open("", "n1");
+        let body = "x".repeat(BATCH_BYTES);
+        sink.take((0..WAITING_MAX + 3).map(|_| line(&body)));
+        let mut taken = 0;
+        while let Ok(request) = batches.try_recv() {
+            taken += loki::lines(&request) as u64;
+        }
+        sink.second();
+        let rest = batches.try_recv().map_or(0, |request| loki::lines(&request) as u64);
+        assert_eq!(taken + rest + counts.busy.load(Ordering::Relaxed), WAITING_MAX as u64 + 3);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_lost_and_counted() {
+        let outlet = Outlet::default();
+        let counts = Arc::<Counts>::default();
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let _batches = outlet.open("", "n1");
+        for _ in 0..WAITING_MAX + 3 {
+            sink.take([line("x")]);
+            sink.second();
+        }
+        assert_eq!(counts.busy.load(Ordering::Relaxed), 3);
+    }
+}

@@ -1,0 +1,23 @@
+//! Straight to the receivers, and nothing lost on the way.
+
+pub mod gate;
+pub mod logs;
+pub mod loki;
+pub mod metrics;
+pub mod otlp;
+pub mod plan;
+pub mod remote_write;
+pub mod sampling;
+pub mod sender;
+mod shipper;
+pub mod spool;
+pub mod stats;
+pub mod store;
+pub mod traces;
+pub mod wire;
+pub mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use shipper::{ShipError, Shipper};

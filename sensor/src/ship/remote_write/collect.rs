@@ -1,0 +1,272 @@
+//! From the registry to requests.
+
+use hashbrown::HashMap;
+
+use super::v2::{self, Metadata, Request, Symbols, TimeSeries};
+use super::{STALE, number};
+use crate::metric::{Family, Kind, Labels, Sample, Shared};
+
+/// Label sets read under one lock of the registry: the pipeline waits no longer than that takes.
+const SETS_A_LOCK: usize = 64;
+
+/// Labels that every series gets where it has none of that name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct External(Vec<(String, String)>);
+
+impl External {
+    /// From pairs; those without a value are left out.
+    #[must_use]
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// The pairs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// A request, and how many samples it holds.
+#[derive(Debug)]
+pub struct Collected {
+    /// What is sent.
+    pub request: Request,
+    /// Its samples.
+    pub samples: u32,
+}
+
+/// Reads all metrics now and then, and remembers which series there were, to end those that are no more.
+///
+/// It holds the labels of each label set that was there at the last collection.
+#[derive(Debug)]
+pub struct Collector {
+    external: External,
+    batch: usize,
+    known: HashMap<(&'static str, Labels), Known>,
+    round: u64,
+    last_ms: i64,
+}
+
+#[derive(Debug)]
+struct Known {
+    family: &'static Family,
+    round: u64,
+    /// When its counters were at 0 at the latest.
+    start_ms: i64,
+}
+
+impl Collector {
+    /// A collector whose requests hold about `batch` samples. `start_ms` is when the counters began, in milliseconds
+    /// of the Unix epoch.
+    #[must_use]
+    pub fn new(external: External, batch: usize, start_ms: i64) -> Self {
+        Self { external, batch: batch.max(1), known: HashMap::new(), round: 0, last_ms: start_ms }
+    }
+
+    /// Series that are sent now: what is billed as active.
+    #[must_use]
+    pub fn active(&self) -> u64 {
+        self.known.values().map(|known| series_of(known.family)).sum()
+    }
+
+    /// All series at `now_ms`, in milliseconds of the Unix epoch. Requests are handed to `take` one by one, so that
+    /// memory holds one at a time.
+    pub fn collect(&mut self, registry: &Shared, now_ms: i64, mut take: impl FnMut(Collected)) {
+        self.round += 1;
+        let mut builder = Builder::new(&self.external, now_ms);
+        let sources = registry.lock().sources().len();
+        for source in 0..sources {
+            let families = registry.lock().sources()[source].families();
+            for (family, known) in families.iter().enumerate() {
+                let mut slot = 0;
+                loop {
+                    let more = {
+                        let registry = registry.lock();
+                        let all = registry.sources();
+                        let end = all[source].slots().min(slot + SETS_A_LOCK);
+                        for place in slot..end {
+                            if let Some((labels, sample)) = all[source].read(family, place) {
+                                let start_ms = self.note(known, labels);
+                                builder.add(known, labels, sample, start_ms);
+                            }
+                        }
+                        slot = end;
+                        end < all[source].slots()
+                    };
+                    if builder.samples >= self.batch {
+                        take(builder.finish(&self.external));
+                    }
+                    if !more {
+                        break;
+                    }
+                }
+            }
+        }
+        self.end_missing(&mut builder, self.round, &mut take);
+        if builder.samples > 0 {
+            take(builder.finish(&self.external));
+        }
+        self.last_ms = now_ms;
+    }
+
+    /// Ends every series: the sensor stops.
+    pub fn end_all(&mut self, now_ms: i64, mut take: impl FnMut(Collected)) {
+        let mut builder = Builder::new(&self.external, now_ms);
+        self.end_missing(&mut builder, u64::MAX, &mut take);
+        if builder.samples > 0 {
+            take(builder.finish(&self.external));
+        }
+    }
+
+    fn note(&mut self, family: &'static Family, labels: &Labels) -> i64 {
+        // Most are known: their labels are not copied.
+        let (round, last_ms) = (self.round, self.last_ms);
+        if let Some(known) = self.known.get_mut(&Key(family.name, labels)) {
+            known.round = round;
+            return known.start_ms;
+        }
+        let known = Known { family, round, start_ms: last_ms };
+        self.known.insert((family.name, labels.clone()), known);
+        last_ms
+    }
+
+    fn end_missing(&mut self, builder: &mut Builder, round: u64, take: &mut impl FnMut(Collected)) {
+        let (external, batch) = (&self.external, self.batch);
+        self.known.retain(|(_, labels), known| {
+            if known.round >= round {
+                return true;
+            }
+            builder.end(known.family, labels);
+            if builder.samples >= batch {
+                take(builder.finish(external));
+            }
+            false
+        });
+    }
+}
+
+/// A look-up without a copy of the labels.
+#[derive(Hash)]
+struct Key<'a>(&'static str, &'a Labels);
+
+impl hashbrown::Equivalent<(&'static str, Labels)> for Key<'_> {
+    fn equivalent(&self, key: &(&'static str, Labels)) -> bool {
+        self.0 == key.0 && *self.1 == key.1
+    }
+}
+
+/// Series of one label set.
+fn series_of(family: &Family) -> u64 {
+    match family.kind {
+        Kind::Counter | Kind::Gauge => 1,
+        Kind::Histogram(buckets) => buckets.bounds.len() as u64 + 3,
+    }
+}
+
+/// One request that is being made.
+struct Builder {
+    symbols: Symbols,
+    timeseries: Vec<TimeSeries>,
+    external: Vec<(u32, u32)>,
+    samples: usize,
+    now_ms: i64,
+}
+
+impl Builder {
+    fn new(external: &External, now_ms: i64) -> Self {
+        let mut symbols = Symbols::default();
+        let external =
+            external.iter().map(|(name, value)| (symbols.place(name), symbols.place(value))).collect();
+        Self { symbols, timeseries: Vec::new(), external, samples: 0, now_ms }
+    }
+
+    fn finish(&mut self, external: &External) -> Collected {
+        let done = std::mem::replace(self, Self::new(external, self.now_ms));
+        let samples = u32::try_from(done.samples).unwrap_or(u32::MAX);
+        Collected {
+            request: Request { symbols: done.symbols.into_list(), timeseries: done.timeseries },
+            samples,
+        }
+    }
+
+    fn add(&mut self, family: &'static Family, labels: &Labels, sample: Sample<'_>, start_ms: i64) {
+        match sample {
+            Sample::Counter(value) => self.series(family, "", labels, None, value, start_ms),
+            Sample::Gauge(value) => self.series(family, "", labels, None, value, 0),
+            Sample::Histogram(reading) => {
+                let mut total = 0;
+                for (bound, count) in reading.buckets.exported().zip(reading.counts) {
+                    total += count;
+                    let le = number::bound(bound);
+                    self.series(family, "_bucket", labels, Some(&le), float(total), start_ms);
+                }
+                let count = float(reading.count());
+                self.series(family, "_bucket", labels, Some("+Inf"), count, start_ms);
+                self.series(family, "_sum", labels, None, reading.sum(), start_ms);
+                self.series(family, "_count", labels, None, count, start_ms);
+            }
+        }
+    }
+
+    fn end(&mut self, family: &'static Family, labels: &Labels) {
+        match family.kind {
+            Kind::Counter | Kind::Gauge => self.series(family, "", labels, None, STALE, 0),
+            Kind::Histogram(buckets) => {
+                for bound in buckets.exported().chain([f64::INFINITY]) {
+                    self.series(family, "_bucket", labels, Some(&number::bound(bound)), STALE, 0);
+                }
+                self.series(family, "_sum", labels, None, STALE, 0);
+                self.series(family, "_count", labels, None, STALE, 0);
+            }
+        }
+    }
+
+    fn series(
+        &mut self,
+        family: &'static Family,
+        part: &str,
+        labels: &Labels,
+        le: Option<&str>,
+        value: f64,
+        start_timestamp: i64,
+    ) {
+        let mut name = String::with_capacity(family.name.len() + part.len());
+        name.push_str(family.name);
+        name.push_str(part);
+        let mut pairs: Vec<(u32, u32)> = Vec::with_capacity(16);
+        pairs.push((self.symbols.place("__name__"), self.symbols.place(&name)));
+        for (name, value) in labels.iter() {
+            pairs.push((self.symbols.place(name), self.symbols.place(value)));
+        }
+        if let Some(le) = le {
+            pairs.push((self.symbols.place("le"), self.symbols.place(le)));
+        }
+        for (name, value) in &self.external {
+            if !pairs.iter().any(|(known, _)| known == name) {
+                pairs.push((*name, *value));
+            }
+        }
+        pairs.sort_unstable_by(|a, b| self.symbols.text(a.0).cmp(self.symbols.text(b.0)));
+        let metadata = Metadata {
+            r#type: match family.kind {
+                Kind::Counter => v2::COUNTER,
+                Kind::Gauge => v2::GAUGE,
+                Kind::Histogram(_) => v2::HISTOGRAM,
+            },
+            help_ref: self.symbols.place(family.help),
+            unit_ref: self.symbols.place(family.unit),
+        };
+        self.timeseries.push(TimeSeries {
+            labels_refs: pairs.into_iter().flat_map(|(name, value)| [name, value]).collect(),
+            samples: vec![v2::Sample { value, timestamp: self.now_ms, start_timestamp }],
+            exemplars: Vec::new(),
+            metadata: Some(metadata),
+        });
+        self.samples += 1;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

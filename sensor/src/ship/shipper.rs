@@ -1,0 +1,384 @@
+//! All that leaves the node, as one thing that is started, changed and stopped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::gate::Signal;
+use super::logs;
+use super::metrics::{self, Ticker};
+use super::plan::{self, Plan};
+use super::remote_write::{Collector, External};
+use super::sampling::Sampler;
+use super::sender::{Client, ClientError};
+use super::spool::{Cause, Limits, SpoolError, Sync};
+use super::stats::{Stats, now_ms};
+use super::store::Store;
+use super::traces::{self, Outlet, Sink};
+use super::worker::{Stop, Worker};
+use crate::config::ConfigError;
+use crate::config::ship::Ship;
+use crate::metric::{Shared, family};
+
+/// How long the receivers may take for the last batches when the sensor stops; the rest waits in the spool.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A queue has about so many segments: a drop of the oldest takes that share of it.
+const SEGMENTS: u64 = 64;
+const SEGMENT_MIN: u64 = 256 * 1024;
+
+/// Why nothing can be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    /// The settings.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The spool.
+    #[error("the spool: {0}")]
+    Spool(#[from] SpoolError),
+    /// A receiver.
+    #[error("the receiver `{name}`: {source}")]
+    Client {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        source: ClientError,
+    },
+}
+
+/// A receiver as the status page shows it.
+struct Receiver {
+    name: String,
+    url: String,
+    signal: Signal,
+    reader: usize,
+    store: Store,
+    stats: Arc<Stats>,
+}
+
+/// Everything that runs by one set of settings.
+struct Running {
+    settings: Ship,
+    plans: Vec<Plan>,
+    stop: watch::Sender<Stop>,
+    workers: JoinSet<()>,
+    writers: JoinSet<()>,
+    ticker: Option<Arc<Ticker>>,
+    receivers: Vec<Receiver>,
+}
+
+/// All that leaves the node.
+pub struct Shipper {
+    registry: Shared,
+    outlet: Outlet,
+    spans: Arc<traces::Counts>,
+    log_outlet: logs::Outlet,
+    lines: Arc<logs::Counts>,
+    collector: Option<(External, Arc<Mutex<Collector>>)>,
+    /// By name: they outlive a change of the settings.
+    stats: HashMap<String, Arc<Stats>>,
+    running: Option<Running>,
+    host: String,
+}
+
+impl Shipper {
+    /// Starts by the settings; without a receiver nothing runs and nothing is written.
+    ///
+    /// # Errors
+    /// When the spool or a receiver can't be set up.
+    pub fn start(settings: &Ship, registry: Shared, host: &str) -> Result<Self, ShipError> {
+        let mut shipper = Self {
+            registry,
+            outlet: Outlet::default(),
+            spans: Arc::default(),
+            log_outlet: logs::Outlet::default(),
+            lines: Arc::default(),
+            collector: None,
+            stats: HashMap::new(),
+            running: None,
+            host: host.to_owned(),
+        };
+        let plans = plan::receivers(settings, |name| std::env::var(name).ok())?;
+        let clients = clients(&plans)?;
+        shipper.run(settings.clone(), plans, clients)?;
+        Ok(shipper)
+    }
+
+    /// The pipeline's way to the traces.
+    #[must_use]
+    pub fn sink(&self) -> Sink {
+        Sink::new(self.outlet.clone(), Arc::clone(&self.spans))
+    }
+
+    /// The way of what processes write.
+    #[must_use]
+    pub fn log_sink(&self) -> logs::Sink {
+        logs::Sink::new(self.log_outlet.clone(), Arc::clone(&self.lines))
+    }
+
+    /// Goes on by new settings. What waits in the spool stays there, for those receivers that still have their names.
+    ///
+    /// # Errors
+    /// When the new settings can't be used. Then the old ones go on, unless it is the spool that fails.
+    pub async fn reload(&mut self, settings: &Ship) -> Result<(), ShipError> {
+        let plans = plan::receivers(settings, |name| std::env::var(name).ok())?;
+        let same = |running: &Running| running.settings == *settings && running.plans == plans;
+        if self.running.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        let clients = clients(&plans)?;
+        let has_traces = |plans: &[Plan]| plans.iter().any(|plan| plan.signal() == Signal::Traces);
+        let had_traces = self.running.as_ref().is_some_and(|running| has_traces(&running.plans));
+        if has_traces(&plans) && !had_traces {
+            tracing::warn!(
+                "the first receiver of traces: their spans are joined to traces after a restart only"
+            );
+        }
+        let external = self.external(settings);
+        let before = self.running.take();
+        let back = before.as_ref().map(|running| (running.settings.clone(), running.plans.clone()));
+        if let Some(running) = before {
+            let renamed = self.collector.as_ref().is_some_and(|(known, _)| *known != external);
+            self.log_outlet.close();
+            running.halt(&self.outlet, renamed).await;
+        }
+        match self.run(settings.clone(), plans, clients) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                if let Some((settings, plans)) = back {
+                    let clients = self::clients(&plans)?;
+                    self.run(settings, plans, clients)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn external(&self, settings: &Ship) -> External {
+        let mut pairs =
+            vec![("cluster".to_owned(), settings.cluster.clone()), ("node".to_owned(), self.node(settings))];
+        pairs.extend(settings.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        External::new(pairs)
+    }
+
+    fn node(&self, settings: &Ship) -> String {
+        if settings.node.is_empty() { self.host.clone() } else { settings.node.clone() }
+    }
+
+    fn run(&mut self, settings: Ship, plans: Vec<Plan>, clients: Vec<Client>) -> Result<(), ShipError> {
+        let limits = Limits {
+            max_bytes: settings.spool.max_bytes,
+            segment_bytes: (settings.spool.max_bytes / SEGMENTS).max(SEGMENT_MIN),
+            max_age: settings.spool.max_age,
+            sync: if settings.spool.fsync { Sync::Always } else { Sync::Never },
+        };
+        let mut stores: HashMap<Signal, Store> = HashMap::new();
+        for signal in Signal::ALL {
+            let of_signal = plans.iter().filter(|plan| plan.signal() == signal);
+            let readers: Vec<&str> = of_signal.map(|plan| plan.name.as_str()).collect();
+            if !readers.is_empty() {
+                let store = Store::open(&settings.spool.directory, signal, &readers, limits.clone())?;
+                stores.insert(signal, store);
+            }
+        }
+        let (stop, stopped) = watch::channel(Stop::Run);
+        let (mut workers, mut writers) = (JoinSet::new(), JoinSet::new());
+        let mut receivers = Vec::new();
+        let mut places: HashMap<Signal, usize> = HashMap::new();
+        for (plan, client) in plans.iter().zip(clients) {
+            let Some(store) = stores.get(&plan.signal()).cloned() else { continue };
+            let place = places.entry(plan.signal()).or_default();
+            let (reader, name) = (*place, plan.name.clone());
+            *place += 1;
+            let stats = Arc::clone(self.stats.entry(name.clone()).or_default());
+            receivers.push(Receiver {
+                name: name.clone(),
+                url: plan.connection.url.to_string(),
+                signal: plan.signal(),
+                reader,
+                store: store.clone(),
+                stats: Arc::clone(&stats),
+            });
+            let worker = Worker {
+                name,
+                store,
+                reader,
+                wire: Arc::new(plan.wire()),
+                transport: Arc::new(client),
+                stats,
+            };
+            workers.spawn(worker.run(stopped.clone()));
+        }
+        let node = self.node(&settings);
+        let ticker = stores.get(&Signal::Metrics).map(|store| {
+            let collector = self.collector(&settings);
+            Arc::new(Ticker {
+                registry: self.registry.clone(),
+                collector,
+                store: store.clone(),
+                interval: settings.metrics.interval,
+                idle: settings.metrics.idle,
+                node: node.clone(),
+            })
+        });
+        if let Some(ticker) = &ticker {
+            writers.spawn(Arc::clone(ticker).run(stopped));
+        }
+        if let Some(store) = stores.get(&Signal::Traces) {
+            let resource = [("host.name", node.as_str()), ("k8s.cluster.name", settings.cluster.as_str())];
+            let batches = self.outlet.open(Sampler::new(&settings.traces), &resource);
+            writers.spawn(traces::write(batches, store.clone()));
+        }
+        if let Some(store) = stores.get(&Signal::Logs) {
+            let batches = self.log_outlet.open(&settings.cluster, &node);
+            writers.spawn(logs::write(batches, store.clone()));
+        }
+        self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers });
+        Ok(())
+    }
+
+    fn collector(&mut self, settings: &Ship) -> Arc<Mutex<Collector>> {
+        let external = self.external(settings);
+        if let Some((known, collector)) = &self.collector
+            && *known == external
+        {
+            return Arc::clone(collector);
+        }
+        let start_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
+        let collector = Collector::new(external.clone(), settings.metrics.batch_samples, start_ms);
+        let collector = Arc::new(Mutex::new(collector));
+        self.collector = Some((external, Arc::clone(&collector)));
+        collector
+    }
+
+    /// Ends: a last collection, the end of all series, and what the receivers take in a few seconds. The rest waits in
+    /// the spool.
+    pub async fn stop(mut self) {
+        let Some(mut running) = self.running.take() else { return };
+        self.outlet.close();
+        self.log_outlet.close();
+        // The ticker ends at any word; the writer of spans has written all when it ends.
+        running.stop.send_replace(Stop::Run);
+        while running.writers.join_next().await.is_some() {}
+        if let Some(ticker) = running.ticker.take() {
+            let _ = tokio::task::spawn_blocking(move || ticker.finish()).await;
+        }
+        running.stop.send_replace(Stop::Drain);
+        let drained = async { while running.workers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("a receiver did not take the last batches in time; they wait in the spool");
+            running.stop.send_replace(Stop::Now);
+        }
+    }
+
+    /// Brings the metrics about sending up to date.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+    pub fn report(&self) {
+        let Some(running) = &self.running else { return };
+        let mut lost: Vec<(&'static str, &str, &'static str, u64)> = Vec::new();
+        let mut registry = self.registry.lock();
+        let own = registry.own();
+        let mut seen: Vec<Signal> = Vec::new();
+        for receiver in &running.receivers {
+            let signal = receiver.signal.name();
+            let labels = [signal, receiver.name.as_str()];
+            let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let stats = &receiver.stats;
+            own.set(&family::SHIP_DELIVERED, &labels, get(&stats.delivered) as f64);
+            own.set(&family::SHIP_REQUESTS, &labels, get(&stats.requests) as f64);
+            own.set(&family::SHIP_RETRIES, &labels, get(&stats.retries) as f64);
+            own.set(&family::SHIP_BYTES, &labels, get(&stats.bytes) as f64);
+            let queue = receiver.store.queue();
+            own.set(&family::SHIP_WAITING, &labels, queue.waiting(receiver.reader) as f64);
+            let spool = queue.lost(receiver.reader);
+            lost.extend(Cause::ALL.map(|cause| (signal, labels[1], cause.name(), spool.items(cause))));
+            lost.push((signal, labels[1], "refused", get(&stats.refused)));
+            lost.push((signal, labels[1], "refused_in_part", get(&stats.refused_in_part)));
+            lost.push((signal, labels[1], "undecodable", get(&stats.undecodable)));
+            if !seen.contains(&receiver.signal) {
+                seen.push(receiver.signal);
+                own.set(&family::SHIP_SPOOL_BYTES, &[signal], queue.bytes() as f64);
+                own.set(&family::SHIP_TORN, &[signal], queue.torn() as f64);
+                let counts = receiver.store.counts();
+                own.set(&family::SHIP_ACCEPTED, &[signal], get(&counts.accepted) as f64);
+                lost.push((signal, "", "disk_full", get(&counts.disk_full)));
+                lost.push((signal, "", "disk_error", get(&counts.disk_error)));
+            }
+        }
+        if seen.contains(&Signal::Traces) {
+            lost.push(("traces", "", "busy", self.spans.busy.load(Ordering::Relaxed)));
+            lost.push(("traces", "", "keep_budget", self.spans.over_budget.load(Ordering::Relaxed)));
+            own.set(&family::SHIP_UNSAMPLED, &[], self.spans.unsampled.load(Ordering::Relaxed) as f64);
+        }
+        if seen.contains(&Signal::Logs) {
+            lost.push(("logs", "", "busy", self.lines.busy.load(Ordering::Relaxed)));
+            own.set(&family::SHIP_CUT, &[], self.lines.cut.load(Ordering::Relaxed) as f64);
+        }
+        for (signal, receiver, cause, count) in lost {
+            own.set(&family::SHIP_LOST, &[signal, receiver, cause], count as f64);
+        }
+        if let Some(ticker) = &running.ticker {
+            let active = ticker.collector.lock().unwrap_or_else(PoisonError::into_inner).active();
+            own.set(&family::SHIP_ACTIVE_SERIES, &[], active as f64);
+        }
+    }
+
+    /// What is sent, waiting and lost, for the status page.
+    #[must_use]
+    pub fn status(&self) -> serde_json::Value {
+        let receivers = self.running.iter().flat_map(|running| &running.receivers).map(|receiver| {
+            let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let (stats, last) = (&receiver.stats, receiver.stats.last());
+            let queue = receiver.store.queue();
+            let spool = queue.lost(receiver.reader);
+            let lost: serde_json::Map<String, serde_json::Value> = Cause::ALL
+                .iter()
+                .map(|cause| (cause.name().to_owned(), spool.items(*cause).into()))
+                .chain([
+                    ("refused".to_owned(), get(&stats.refused).into()),
+                    ("refused_in_part".to_owned(), get(&stats.refused_in_part).into()),
+                    ("undecodable".to_owned(), get(&stats.undecodable).into()),
+                ])
+                .collect();
+            serde_json::json!({
+                "name": receiver.name,
+                "signal": receiver.signal.name(),
+                "url": receiver.url,
+                "delivered": get(&stats.delivered),
+                "requests": get(&stats.requests),
+                "retries": get(&stats.retries),
+                "waiting_batches": queue.waiting(receiver.reader),
+                "spool_bytes": queue.bytes(),
+                "lost": lost,
+                "last_success_unix_ms": last.success_ms,
+                "last_error": last.error,
+            })
+        });
+        serde_json::json!({ "receivers": receivers.collect::<Vec<_>>() })
+    }
+}
+
+impl Running {
+    /// Ends at once, to go on by other settings. `renamed` when no series keeps its labels.
+    async fn halt(mut self, outlet: &Outlet, renamed: bool) {
+        outlet.close();
+        self.stop.send_replace(Stop::Now);
+        while self.writers.join_next().await.is_some() {}
+        while self.workers.join_next().await.is_some() {}
+        if let Some(ticker) = self.ticker.take().filter(|_| renamed) {
+            let end = move || metrics::end_all(&ticker.collector, &ticker.store);
+            let _ = tokio::task::spawn_blocking(end).await;
+        }
+    }
+}
+
+fn clients(plans: &[Plan]) -> Result<Vec<Client>, ShipError> {
+    let client = |plan: &Plan| {
+        Client::new(plan.connection.clone())
+            .map_err(|source| ShipError::Client { name: plan.name.clone(), source })
+    };
+    plans.iter().map(client).collect()
+}

@@ -1,0 +1,215 @@
+//! From exchanges to batches of spans.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use prost::Message as _;
+use tokio::sync::mpsc;
+
+use super::sampling::{self, Decision, KEPT, Sampler};
+use super::store::Store;
+use crate::identity::Observed;
+use crate::trace::{self, Batch, WallClock};
+
+/// Spans of one request.
+const BATCH_SPANS: usize = 512;
+/// Batches that wait to be written; what finds no room is lost and counted.
+const WAITING_MAX: usize = 32;
+/// How often the offset between the monotonic clock and the wall clock is looked at.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the way of the spans counts.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Requests that were not sampled.
+    pub unsampled: AtomicU64,
+    /// Failed or slow requests for which the budget had no room.
+    pub over_budget: AtomicU64,
+    /// Spans that the writer was too slow for.
+    pub busy: AtomicU64,
+}
+
+/// Where the spans go now. It changes when the settings do.
+#[derive(Clone, Default)]
+pub struct Outlet(Arc<Mutex<Option<Open>>>);
+
+struct Open {
+    sampler: Sampler,
+    resource: Vec<KeyValue>,
+    batches: mpsc::Sender<TracesData>,
+}
+
+impl Outlet {
+    /// Opens it; the receiver's end is for [`write`](fn@write).
+    pub fn open(&self, sampler: Sampler, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+        let (batches, waiting) = mpsc::channel(WAITING_MAX);
+        let resource = resource
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| text(key, value))
+            .collect();
+        *self.lock() = Some(Open { sampler, resource, batches });
+        waiting
+    }
+
+    /// Closes it: the receiver's end gets what was sent, and no more.
+    pub fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pipeline's end of the way.
+pub struct Sink {
+    outlet: Outlet,
+    counts: Arc<Counts>,
+    clock: WallClock,
+    sampled: Instant,
+    batch: Batch,
+}
+
+impl Sink {
+    /// A sink that hands its spans to `outlet`.
+    #[must_use]
+    pub fn new(outlet: Outlet, counts: Arc<Counts>) -> Self {
+        let (clock, sampled) = (WallClock::sample(), Instant::now());
+        Self { outlet, counts, clock, sampled, batch: Batch::default() }
+    }
+
+    /// Whether there is a receiver of traces now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.outlet.lock().is_some()
+    }
+
+    /// Takes the requests whose traces are kept.
+    pub fn take(&mut self, observed: &[Observed]) {
+        let Self { outlet, counts, clock, batch, .. } = self;
+        let mut outlet = outlet.lock();
+        let Some(open) = &mut *outlet else { return };
+        for observed in observed {
+            let decision = open.sampler.decide(observed);
+            if let Some(span) = span(observed, *clock, decision) {
+                batch.push(observed, span);
+                if batch.len() >= BATCH_SPANS {
+                    send(open, batch, counts);
+                }
+            } else {
+                let counter =
+                    if decision == Decision::OverBudget { &counts.over_budget } else { &counts.unsampled };
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// What is due once a second: spans wait no longer than that.
+    pub fn second(&mut self) {
+        if self.sampled.elapsed() >= CLOCK_INTERVAL {
+            self.sampled = Instant::now();
+            self.clock = WallClock::sample();
+        }
+        if let Some(open) = &*self.outlet.lock() {
+            send(open, &mut self.batch, &self.counts);
+        }
+    }
+}
+
+fn span(observed: &Observed, clock: WallClock, decision: Decision) -> Option<Span> {
+    let (threshold, reason) = match decision {
+        Decision::Sampled(threshold) => (Some(threshold), None),
+        Decision::Kept(reason) => (None, Some(reason)),
+        Decision::Dropped | Decision::OverBudget => return None,
+    };
+    let mut span = trace::span(observed, clock);
+    span.trace_state = sampling::trace_state(&span.trace_state, threshold);
+    // Metrics of spans are made here, of all requests: nobody else must make them of the sample.
+    let skip = Some(AnyValue { value: Some(Value::BoolValue(true)) });
+    span.attributes.push(KeyValue {
+        key: "span.metrics.skip".to_owned(),
+        value: skip,
+        ..KeyValue::default()
+    });
+    span.attributes.extend(reason.map(|reason| text(KEPT, reason)));
+    Some(span)
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
+fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
+    let spans = batch.len() as u64;
+    let Some(mut data) = batch.take() else { return };
+    for resource in data.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {
+        resource.attributes.extend(open.resource.iter().cloned());
+    }
+    if open.batches.try_send(data).is_err() {
+        counts.busy.fetch_add(spans, Ordering::Relaxed);
+    }
+}
+
+/// Writes batches to the spool until the outlet is closed.
+pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
+    while let Some(data) = batches.recv().await {
+        let store = store.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let spans = u32::try_from(super::otlp::spans(&data)).unwrap_or(u32::MAX);
+            store.accept(data.encode_to_vec(), spans);
+        });
+        if written.await.is_err() {
+            tracing::error!("a batch of spans could not be encoded");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ship::Traces;
+    use crate::metric::fixture::{exchange, observed};
+
+    #[test]
+    fn spans_carry_what_the_receiver_needs() {
+        let outlet = Outlet::default();
+        let counts = Arc::new(Counts::default());
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        sink.take(&[observed(exchange())]);
+        let settings = Traces { sample_percent: 100.0, ..Traces::default() };
+        let mut batches =
+            outlet.open(Sampler::new(&settings), &[("host.name", "n1"), ("k8s.cluster.name", "")]);
+        sink.take(&[observed(exchange())]);
+        sink.second();
+        let data = batches.try_recv().unwrap();
+        assert_eq!(super::super::otlp::spans(&data), 1, "what came while it was closed is not sent");
+        let resource = &data.resource_spans[0];
+        let keys: Vec<&str> =
+            resource.resource.as_ref().unwrap().attributes.iter().map(|pair| pair.key.as_str()).collect();
+        assert_eq!(keys, ["service.name", "process.pid", "host.name"]);
+        let span = &resource.scope_spans[0].spans[0];
+        assert_eq!(span.trace_state, "ot=th:0");
+        assert!(span.attributes.iter().any(|pair| pair.key == "span.metrics.skip"));
+    }
+
+    #[test]
+    fn a_slow_writer_loses_whole_batches_and_they_are_counted() {
+        let outlet = Outlet::default();
+        let counts = Arc::new(Counts::default());
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let settings = Traces { sample_percent: 100.0, ..Traces::default() };
+        let mut batches = outlet.open(Sampler::new(&settings), &[]);
+        let many = vec![observed(exchange()); BATCH_SPANS];
+        for _ in 0..WAITING_MAX + 2 {
+            sink.take(&many);
+        }
+        assert_eq!(counts.busy.load(Ordering::Relaxed), 2 * BATCH_SPANS as u64);
+        assert_eq!(std::iter::from_fn(|| batches.try_recv().ok()).count(), WAITING_MAX);
+    }
+}
