@@ -29,6 +29,10 @@ pub enum Counter {
     TargetsFull = 10,
     /// The map of system calls in progress was full, so a call was not seen.
     InFlightFull = 11,
+    /// An operation had more HTTP/2 frames than the programs walk: where the next begins is found anew later.
+    FramesTooMany = 12,
+    /// Where an HTTP/2 frame should begin there is none: as above.
+    FramesUnclear = 13,
 }
 
 impl Counter {
@@ -46,10 +50,12 @@ impl Counter {
         Self::KernelMemory,
         Self::TargetsFull,
         Self::InFlightFull,
+        Self::FramesTooMany,
+        Self::FramesUnclear,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 12;
+    pub const LEN: u32 = 14;
 
     /// Whether a count is something that was not seen; the others only tell what was.
     #[must_use]
@@ -73,6 +79,8 @@ impl Counter {
             Self::KernelMemory => "kernel_memory",
             Self::TargetsFull => "targets_full",
             Self::InFlightFull => "in_flight_full",
+            Self::FramesTooMany => "frames_too_many",
+            Self::FramesUnclear => "frames_unclear",
         }
     }
 }

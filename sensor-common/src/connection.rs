@@ -40,7 +40,7 @@ pub struct Connection {
     pub sent: Stream,
     /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete.
     pub head_left: [u32; 2],
-    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`].
+    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`], [`HTTP2`].
     pub flags: u32,
     /// Explicit padding.
     pub padding: u32,
@@ -62,6 +62,8 @@ pub const LAST_SENT: u32 = 1;
 pub const LAST_RESPONSE: u32 = 2;
 /// In [`Connection::flags`]: the end of the stream in was told, and no message began since.
 pub const END_TOLD: u32 = 4;
+/// In [`Connection::flags`]: HTTP/2; where its frames are is in the map `HTTP2`.
+pub const HTTP2: u32 = 8;
 
 const _: () = assert!(size_of::<Stream>() == 24);
 const _: () = assert!(size_of::<Connection>() == 168);

@@ -18,6 +18,8 @@ pub enum Kind {
     Exec = 3,
     /// A [`Process`] without payload: `tgid` is the child.
     Fork = 4,
+    /// A [`Frames`], followed by [`Prefix::payload`] bytes in the form of [`crate::http2`].
+    Frames = 5,
 }
 
 /// How every record starts.
@@ -94,6 +96,31 @@ pub const SEND: u16 = 1;
 /// In [`Head::prefix`]: the bytes continue a head, and nothing says that they start a message.
 pub const CONTINUATION: u16 = 2;
 
+/// Frames of an HTTP/2 connection that began or ended in one operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Frames {
+    /// Kind [`Kind::Frames`]; flags [`SEND`], [`RESYNC`].
+    pub prefix: Prefix,
+    /// Key of the connection in the map `CONNECTIONS`.
+    pub key: u64,
+    /// [`crate::connection::Connection::id`].
+    pub connection: u64,
+    /// When, as in [`Head::time_ns`].
+    pub time_ns: u64,
+    /// [`crate::http2::Way::sequence`] of the direction.
+    pub sequence: u32,
+    /// Explicit padding.
+    pub padding: u32,
+    /// Who did it.
+    pub task: Task,
+    /// Between whom.
+    pub tuple: Tuple,
+}
+
+/// In [`Frames::prefix`]: where frames begin was found anew; what came before is not known.
+pub const RESYNC: u16 = 2;
+
 /// A connection ended, or its peer's half of it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -145,6 +172,7 @@ const _: () = assert!(size_of::<Prefix>() == 8);
 const _: () = assert!(size_of::<Task>() == 24);
 const _: () = assert!(size_of::<Tuple>() == 48);
 const _: () = assert!(size_of::<Head>() == 160);
+const _: () = assert!(size_of::<Frames>() == 112);
 const _: () = assert!(size_of::<Close>() == 80);
 const _: () = assert!(size_of::<Process>() == 80);
 
@@ -175,6 +203,8 @@ pub unsafe trait Record: Copy {
 unsafe impl Record for Prefix {}
 // SAFETY: as above.
 unsafe impl Record for Head {}
+// SAFETY: as above.
+unsafe impl Record for Frames {}
 // SAFETY: as above.
 unsafe impl Record for Close {}
 // SAFETY: as above.

@@ -186,7 +186,7 @@ impl Buffers {
     }
 
     #[inline(always)]
-    fn segment(&self, index: u32) -> Result<Segment, Counter> {
+    pub(crate) fn segment(&self, index: u32) -> Result<Segment, Counter> {
         if index == 0 {
             // SAFETY: a reference can be read; volatile for the same reason as above.
             return Ok(unsafe { core::ptr::read_volatile(&raw const self.first) });

@@ -100,7 +100,7 @@ pub(crate) fn head(
 /// Copies word by word.
 // VERIFIER: all kernels: an assignment becomes a call to a loop over bytes.
 #[inline(always)]
-unsafe fn copy_tuple(from: &Tuple, to: &mut Tuple) {
+pub(crate) unsafe fn copy_tuple(from: &Tuple, to: &mut Tuple) {
     const WORDS: usize = size_of::<Tuple>() / size_of::<u64>();
     let from = core::ptr::from_ref(from).cast::<u64>();
     let to = core::ptr::from_mut(to).cast::<u64>();

@@ -16,6 +16,7 @@ mod count;
 mod emit;
 mod globals;
 mod hooks;
+mod http2;
 mod kernel;
 mod log;
 mod maps;

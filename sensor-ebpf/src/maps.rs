@@ -2,12 +2,13 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, PerCpuArray, RingBuf},
+    maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use sensor_common::{
     cause::Counter,
     connection::Connection,
-    record::{ARGUMENTS_CAPACITY, HEAD_CAPACITY, Head, Process},
+    http2::{Way, Ways},
+    record::{ARGUMENTS_CAPACITY, Frames, HEAD_CAPACITY, Head, Process},
 };
 
 use crate::{buffers::Buffers, message::Look};
@@ -20,6 +21,24 @@ pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(16 << 20, 0);
 /// new connection is not followed, and counted.
 #[map]
 pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entries(32_768, 0);
+
+/// Where the frames of followed HTTP/2 connections are, keyed as [`CONNECTIONS`]. Full: a new connection is not followed,
+/// and counted.
+#[map]
+pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(8192, 0);
+
+/// The programs that walk frames, by direction: for the socket and syscall routes, whose hooks are raw tracepoints.
+#[map]
+pub(crate) static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
+/// The same for the fentry route: a program at a function's return can only call another of that function.
+#[map]
+pub(crate) static WALK_SENDMSG: ProgramArray = ProgramArray::with_max_entries(2, 0);
+#[map]
+pub(crate) static WALK_RECVMSG: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// Where frames are walked, one slot a direction.
+#[map]
+pub(crate) static FRAME_SCRATCH: PerCpuArray<FrameScratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// Target processes (`tgid`), consulted when only selected processes are targets. Full: a child of a target
 /// is not followed, and counted.
@@ -86,4 +105,31 @@ const _: () = assert!(core::mem::offset_of!(HeadScratch, payload) % 8 == 0);
 pub(crate) struct ExecScratch {
     pub(crate) process: Process,
     pub(crate) arguments: [u8; 2 * ARGUMENTS_CAPACITY],
+}
+
+/// An operation whose frames are being walked.
+#[repr(C)]
+pub(crate) struct FrameScratch {
+    /// Where the operation's bytes are.
+    pub(crate) buffers: Buffers,
+    /// User address of the next byte.
+    pub(crate) address: u64,
+    /// Bytes left of the segment that it is in.
+    pub(crate) segment_left: u64,
+    /// Bytes left of the operation.
+    pub(crate) left: u32,
+    /// The next segment.
+    pub(crate) index: u32,
+    /// Bytes of the record's payload.
+    pub(crate) out: u32,
+    /// Flags of the record.
+    pub(crate) flags: u16,
+    /// Explicit padding.
+    pub(crate) padding: u16,
+    /// Where the walk is.
+    pub(crate) way: Way,
+    /// A new connection's entry: never written.
+    pub(crate) nothing: Ways,
+    pub(crate) record: Frames,
+    pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }

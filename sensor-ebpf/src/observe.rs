@@ -2,13 +2,14 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, LAST_RESPONSE, LAST_SENT},
+    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT},
 };
 
 use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
     emit, globals,
+    http2::{self, Next},
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
     socket,
@@ -33,7 +34,7 @@ pub(crate) struct Operation {
 
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
-pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
+pub(crate) fn observe(operation: &Operation) -> Result<Next, Counter> {
     count(Counter::Operations);
     let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
     // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
@@ -44,12 +45,16 @@ pub(crate) fn observe(operation: &Operation) -> Result<(), Counter> {
         Some(connection) => connection,
         None => match follow(operation.sock, scratch, operation.length)? {
             Some(connection) => connection,
-            None => return Ok(()),
+            None => return Ok(Next::Done),
         },
     };
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
-    known(operation, unsafe { &mut *connection }, scratch)
+    let connection = unsafe { &mut *connection };
+    if connection.flags & HTTP2 != 0 {
+        return http2::start(operation, connection, &scratch.buffers);
+    }
+    known(operation, connection, scratch).map(|()| Next::Done)
 }
 
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
@@ -100,7 +105,8 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
         return Ok(None);
     }
     let (word, length) = buffers.peek(length)?;
-    if beginning(word, length) == Beginning::Other {
+    let is_http2 = http2::begins(word, length);
+    if !is_http2 && beginning(word, length) == Beginning::Other {
         return Ok(None);
     }
     scratch.connection.id = next_connection_id();
@@ -109,7 +115,11 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
     if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
-    Ok(CONNECTIONS.get_ptr_mut(sock))
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(None) };
+    if is_http2 {
+        http2::follow(sock, connection)?;
+    }
+    Ok(Some(connection))
 }
 
 #[inline(always)]

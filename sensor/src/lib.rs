@@ -11,6 +11,7 @@ pub mod log;
 pub mod metric;
 pub mod pipeline;
 pub mod protocol;
+pub mod rpc;
 pub mod semantic;
 pub mod ship;
 pub mod trace;

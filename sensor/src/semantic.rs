@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::protocol::{End, Exchange, Role};
+use crate::rpc;
 
 /// `http.request.method` for a method that is not in the list of known ones.
 pub const OTHER_METHOD: &str = "_OTHER";
@@ -41,6 +42,10 @@ pub enum ErrorType {
     NoResponse,
     /// The connection ended in the middle of the response.
     ResponseCut,
+    /// The stream was given up with this error code.
+    Reset(u32),
+    /// The call's gRPC status says so.
+    Grpc(u16),
 }
 
 impl ErrorType {
@@ -49,6 +54,9 @@ impl ErrorType {
     /// A 4xx is the client's failure and not the server's; a status that says so goes before a cut.
     #[must_use]
     pub fn of(exchange: &Exchange) -> Option<Self> {
+        if let Some(status) = exchange.grpc.and_then(|grpc| grpc.status) {
+            return rpc::is_failure(exchange.role, status).then_some(Self::Grpc(status));
+        }
         let first_failure = match exchange.role {
             Role::Server => 500,
             Role::Client => 400,
@@ -57,6 +65,7 @@ impl ErrorType {
             (Some(status), _) if status >= first_failure => Some(Self::Status(status)),
             (_, End::NoResponse) => Some(Self::NoResponse),
             (_, End::ResponseCut) => Some(Self::ResponseCut),
+            (_, End::Reset(code)) => Some(Self::Reset(code)),
             (_, End::Complete | End::Upgraded) => None,
         }
     }
@@ -68,8 +77,31 @@ impl fmt::Display for ErrorType {
             Self::Status(status) => write!(f, "{status}"),
             Self::NoResponse => f.write_str("no_response"),
             Self::ResponseCut => f.write_str("response_cut"),
+            Self::Reset(code) => f.write_str(reset_name(*code)),
+            Self::Grpc(status) => f.write_str(rpc::status_name(*status)),
         }
     }
+}
+
+/// The error codes of RFC 9113 section 7 in lower case.
+const fn reset_name(code: u32) -> &'static str {
+    const NAMES: [&str; 14] = [
+        "no_error",
+        "protocol_error",
+        "internal_error",
+        "flow_control_error",
+        "settings_timeout",
+        "stream_closed",
+        "frame_size_error",
+        "refused_stream",
+        "cancel",
+        "compression_error",
+        "connect_error",
+        "enhance_your_calm",
+        "inadequate_security",
+        "http_1_1_required",
+    ];
+    if (code as usize) < NAMES.len() { NAMES[code as usize] } else { "unknown_error" }
 }
 
 /// From the request's first byte to the exchange's end, in nanoseconds.

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 13] = [
+const FILES: [(&str, &str); 15] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
@@ -19,6 +19,8 @@ const FILES: [(&str, &str); 13] = [
     ("log_server.js", include_str!("../fixtures/log_server.js")),
     ("log_app.py", include_str!("../fixtures/log_app.py")),
     ("LogServer.java", include_str!("../fixtures/LogServer.java")),
+    ("grpc_server.py", include_str!("../fixtures/grpc_server.py")),
+    ("grpc_client.py", include_str!("../fixtures/grpc_client.py")),
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
     ("calls.lua", include_str!("../fixtures/calls.lua")),
     ("gate.lua", include_str!("../fixtures/gate.lua")),

@@ -13,6 +13,7 @@
 pub mod calls;
 pub mod client;
 pub mod fixtures;
+pub mod http2;
 pub mod link;
 pub mod logs;
 pub mod metrics;

@@ -23,6 +23,10 @@ pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] 
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
 pub(crate) const GUNICORN: Needed = Needed { package: "gunicorn", programs: &["gunicorn"] };
+pub(crate) const NGHTTP2: Needed = Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "h2load"] };
+/// A module has no program: it is known by its file.
+pub(crate) const GRPCIO: Needed =
+    Needed { package: "python3-grpcio", programs: &["/usr/lib/python3/dist-packages/grpc/__init__.py"] };
 pub(crate) const OPENSSL: Needed = Needed { package: "openssl", programs: &["openssl"] };
 pub(crate) const BPFTOOL: Needed = Needed { package: "bpftool", programs: &["bpftool"] };
 pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip", "ss"] };
@@ -46,8 +50,10 @@ pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let mut steps = Steps::new("servers", 2);
     steps.step("bringing the package lists up to date", apt::update)?;
     steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
-    for service in [NGINX.package, PROMETHEUS.package] {
-        if missing.contains(&service) {
+    let services =
+        [(NGINX.package, "nginx"), (PROMETHEUS.package, "prometheus"), (NGHTTP2.package, "nghttpx")];
+    for (package, service) in services {
+        if missing.contains(&package) {
             keep_from_starting_at_boot(service);
         }
     }

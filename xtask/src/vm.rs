@@ -275,6 +275,7 @@ impl Lab {
             servers::NGINX,
             servers::WRK,
             servers::CURL,
+            servers::NGHTTP2,
             servers::PYTHON,
             servers::NODE,
             servers::JDK,

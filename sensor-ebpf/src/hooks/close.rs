@@ -10,11 +10,15 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{END_TOLD, LAST_RESPONSE, LAST_SENT},
+    connection::{END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT},
     record::END_OF_FILE,
 };
 
-use crate::{count::fail, emit, maps::CONNECTIONS};
+use crate::{
+    count::fail,
+    emit,
+    maps::{CONNECTIONS, FRAMES},
+};
 
 /// The daemon knows by this program's name that a sensor runs.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
@@ -25,6 +29,9 @@ fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
         let connection = unsafe { &*connection };
         if let Err(cause) = emit::close(sock, connection, emit::now(), 0) {
             fail(&ctx, cause);
+        }
+        if connection.flags & HTTP2 != 0 {
+            let _ = FRAMES.remove(sock);
         }
         let _ = CONNECTIONS.remove(sock);
     }

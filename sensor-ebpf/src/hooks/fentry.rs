@@ -18,13 +18,15 @@ use aya_ebpf::{
 };
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
     globals::offset,
+    http2::Next,
     kernel,
+    maps::{WALK_RECVMSG, WALK_SENDMSG},
     observe::{Operation, known_or, observe, send_started, send_starts},
     target,
 };
@@ -50,21 +52,19 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    if target::is_current()
-        && let Err(cause) = try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3))
-    {
-        fail(&ctx, cause);
+    if target::is_current() {
+        finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG);
     }
     0
 }
 
 #[inline(always)]
-fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<(), Counter> {
+fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
     // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
     // stamp with it all the same.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(()) };
+    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(Next::Done) };
     if returned <= 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let length = returned as u32;
     let buffers = if vector != 0 {
@@ -83,11 +83,9 @@ macro_rules! recvmsg {
     ($name:ident, $flags:expr, $result:expr) => {
         #[fexit(function = "tcp_recvmsg")]
         fn $name(ctx: FExitContext) -> i32 {
-            if target::is_current()
-                && let Err(cause) =
-                    try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result))
-            {
-                fail(&ctx, cause);
+            if target::is_current() {
+                let result = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result));
+                finish(&ctx, result, &WALK_RECVMSG);
             }
             0
         }
@@ -99,12 +97,12 @@ recvmsg!(tcp_recvmsg_5, 3, 5);
 recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
-fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(), Counter> {
+fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
     if flags & MSG_PEEK != 0 || returned < 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     if returned == 0 {
-        return end_of_file(sock);
+        return end_of_file(sock).map(|()| Next::Done);
     }
     let length = returned as u32;
     let buffers = if flags & MSG_TRUNC != 0 {
@@ -144,5 +142,6 @@ fn by_length(sock: u64, direction: Direction, returned: i32) -> Result<(), Count
         return Ok(());
     }
     let buffers = Buffers::NONE;
-    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers })
+    // Without its bytes there is nothing to walk.
+    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers }).map(drop)
 }

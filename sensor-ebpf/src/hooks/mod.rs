@@ -9,6 +9,7 @@ mod process;
 mod socket;
 mod syscall;
 mod trial;
+mod walk;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;

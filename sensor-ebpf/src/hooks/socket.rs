@@ -9,11 +9,12 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
 use crate::{
     buffers::Buffers,
-    count::fail,
     emit::now,
+    http2::Next,
+    maps::WALK,
     observe::{Operation, known_or, observe},
     registers, target,
 };
@@ -30,28 +31,26 @@ fn sock_recv_length(ctx: RawTracePointContext) -> u32 {
 
 #[inline(always)]
 fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
-    if target::is_current()
-        && let Err(cause) = try_run(ctx, direction)
-    {
-        fail(ctx, cause);
+    if target::is_current() {
+        finish(ctx, try_run(ctx, direction), &WALK);
     }
     0
 }
 
 #[inline(always)]
-fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<(), Counter> {
+fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Counter> {
     let sock: u64 = ctx.arg(0);
     let length: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     let receive = direction as u32 == Direction::Receive as u32;
     if receive && flags & MSG_PEEK != 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     if length == 0 && receive {
-        return end_of_file(sock);
+        return end_of_file(sock).map(|()| Next::Done);
     }
     if length <= 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let buffers = if receive && flags & MSG_TRUNC != 0 {
         Buffers::NONE

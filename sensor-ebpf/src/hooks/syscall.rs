@@ -15,13 +15,14 @@
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
+    http2::Next,
     kernel,
-    maps::{IN_FLIGHT, InFlight},
+    maps::{IN_FLIGHT, InFlight, WALK},
     observe::{Operation, known_or, observe},
     registers::{self, Call, arch},
     socket, target,
@@ -101,20 +102,18 @@ fn try_enter(registers: u64) -> Result<(), Counter> {
 /// The return of any call.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> u32 {
-    if let Err(cause) = try_exit(ctx.arg(0), ctx.arg(1)) {
-        fail(&ctx, cause);
-    }
+    finish(&ctx, try_exit(ctx.arg(0), ctx.arg(1)), &WALK);
     0
 }
 
 #[inline(always)]
-fn try_exit(registers: u64, returned: i64) -> Result<(), Counter> {
+fn try_exit(registers: u64, returned: i64) -> Result<Next, Counter> {
     if !carries_data(registers::number(registers)?) {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
-    let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return Ok(()) };
+    let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return Ok(Next::Done) };
     let left = leave(in_flight, returned);
     let _ = IN_FLIGHT.remove(thread);
     left
@@ -165,18 +164,18 @@ fn enter(sock: u64, direction: Direction, given: Given) -> Result<(), Counter> {
 }
 
 #[inline(always)]
-fn leave(in_flight: &InFlight, returned: i64) -> Result<(), Counter> {
+fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     let sock = in_flight.sock;
     let receive = in_flight.direction == Direction::Receive as u32;
     if returned == 0 && receive {
-        return end_of_file(sock);
+        return end_of_file(sock).map(|()| Next::Done);
     }
     if returned <= 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let length = if in_flight.messages == 0 { returned as u32 } else { total(in_flight.messages, returned)? };
     if length == 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let direction = if receive { Direction::Receive } else { Direction::Send };
     let time_ns = if receive { now() } else { in_flight.time_ns };

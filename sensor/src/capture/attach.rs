@@ -5,7 +5,7 @@ use aya::{
     programs::{FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint},
 };
 
-use super::{CaptureError, Kernel, Route, load::MARK};
+use super::{CaptureError, Kernel, Route, load::MARK, walk};
 
 /// Programs that every route needs, and their tracepoints.
 const COMMON: [(&str, &str); 4] = [
@@ -82,15 +82,17 @@ fn tracepoint(ebpf: &mut Ebpf, name: &str, call: &str) -> Result<(), CaptureErro
         .map_err(|error| refused(name, error))
 }
 
-/// Attaches the programs of `route`; what was attached of it before an error is detached again.
+/// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it
+/// before an error is detached again.
 pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
     let result = match route {
         Route::Fentry => fentry(ebpf, kernel),
         Route::Socket => socket(ebpf, kernel),
         Route::Syscall => SYSCALL.iter().try_for_each(|name| raw_tracepoint(ebpf, name, name)),
     };
+    let result = result.and_then(|()| walk::load(ebpf, route));
     if result.is_err() {
-        for program in programs(route) {
+        for program in programs(route).into_iter().chain(walk::programs(route).map(str::to_owned)) {
             // One that was not loaded cannot be unloaded, and need not be.
             let _ = match ebpf.program_mut(&program) {
                 Some(Program::FEntry(program)) => program.unload(),

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use sensor_common::{
     connection,
-    record::{self, CONTINUATION, END_OF_FILE, FOLLOWED, Kind, Prefix, Record as _, SEND},
+    record::{self, CONTINUATION, END_OF_FILE, FOLLOWED, Kind, Prefix, RESYNC, Record as _, SEND},
 };
 
 use crate::protocol;
@@ -53,6 +53,10 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
             sent: stream(close.sent),
         })));
     }
+    if prefix.kind == Kind::Frames as u16 {
+        let (frames, rest) = record::Frames::read(bytes)?;
+        return Some(Record::Event(protocol::Event::Frames(frames_event(&frames, rest.get(..payload_len)?))));
+    }
     let (process, rest) = record::Process::read(bytes)?;
     if prefix.kind == Kind::Exec as u16 {
         let name = size_of::<Prefix>() + 2 * size_of::<u32>();
@@ -78,9 +82,27 @@ fn head_event<'a>(head: &record::Head, bytes: &'a [u8]) -> protocol::Head<'a> {
         operation_len: head.operation_len,
         received: stream(head.received),
         sent: stream(head.sent),
-        task: protocol::Task { tgid: head.task.tgid, tid: head.task.tid, comm: head.task.comm },
+        task: task(head.task),
         endpoints: endpoints(&head.tuple),
     }
+}
+
+fn frames_event<'a>(frames: &record::Frames, bytes: &'a [u8]) -> protocol::FrameRecord<'a> {
+    let sent = frames.prefix.flags & SEND != 0;
+    protocol::FrameRecord {
+        connection: protocol::Connection { id: frames.connection, key: frames.key },
+        direction: if sent { protocol::Direction::Send } else { protocol::Direction::Receive },
+        time_ns: frames.time_ns,
+        sequence: frames.sequence,
+        is_resync: frames.prefix.flags & RESYNC != 0,
+        bytes,
+        task: task(frames.task),
+        endpoints: endpoints(&frames.tuple),
+    }
+}
+
+fn task(task: record::Task) -> protocol::Task {
+    protocol::Task { tgid: task.tgid, tid: task.tid, comm: task.comm }
 }
 
 /// One direction as the parsers see it.

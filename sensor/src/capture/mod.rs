@@ -12,6 +12,7 @@ mod missed;
 mod probe;
 mod session;
 mod settings;
+mod walk;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};

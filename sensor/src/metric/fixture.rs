@@ -38,6 +38,7 @@ pub(crate) fn exchange() -> Exchange {
         }),
         end: End::Complete,
         end_ns: 7_000_000,
+        grpc: None,
     }
 }
 

@@ -139,7 +139,7 @@ pub fn record(group: &mut HttpGroup, observed: &Observed) {
 }
 
 /// The server's name as the client called it, else the address that it connected to.
-fn client_address(exchange: &Exchange) -> Address<Cow<'_, str>> {
+pub(super) fn client_address(exchange: &Exchange) -> Address<Cow<'_, str>> {
     let host = exchange.host.as_deref().and_then(Host::parse);
     let remote: IpAddr = exchange.endpoints.remote.ip().to_canonical();
     host.map_or(Address::Ip(remote), |host| host.address)

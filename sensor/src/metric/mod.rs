@@ -19,6 +19,7 @@ pub mod labels;
 pub mod own;
 pub mod process;
 pub mod registry;
+pub mod rpc;
 mod status;
 pub mod text;
 

@@ -45,6 +45,8 @@ fn the_metrics_page_is_up_to_date() {
     let mut text = HEAD.to_owned();
     section(&mut text, "## HTTP servers", &family::HTTP_SERVER);
     section(&mut text, "## HTTP clients", &family::HTTP_CLIENT);
+    section(&mut text, "## gRPC servers", &family::RPC_SERVER);
+    section(&mut text, "## gRPC clients", &family::RPC_CLIENT);
     text.push_str(LABELS);
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
+use super::family::{self, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
+use super::rpc::{self, RpcGroup};
 use super::{Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
@@ -15,6 +16,8 @@ use crate::semantic;
 pub struct Registry {
     server: HttpGroup,
     client: HttpGroup,
+    rpc_server: RpcGroup,
+    rpc_client: RpcGroup,
     own: Own,
     exchanges: [u64; 2],
 }
@@ -28,6 +31,8 @@ impl Registry {
         Self {
             server: HttpGroup::new(&HTTP_SERVER, max_series),
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
+            rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
+            rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
             own,
             exchanges: [0; 2],
         }
@@ -35,15 +40,12 @@ impl Registry {
 
     /// Records an exchange.
     pub fn record(&mut self, observed: &Observed) {
-        match observed.exchange.role {
-            Role::Server => {
-                self.exchanges[0] += 1;
-                http::record(&mut self.server, observed);
-            }
-            Role::Client => {
-                self.exchanges[1] += 1;
-                http::record(&mut self.client, observed);
-            }
+        self.exchanges[observed.exchange.role as usize] += 1;
+        match (observed.exchange.role, &observed.exchange.grpc) {
+            (Role::Server, None) => http::record(&mut self.server, observed),
+            (Role::Client, None) => http::record(&mut self.client, observed),
+            (Role::Server, Some(grpc)) => rpc::record(&mut self.rpc_server, observed, grpc),
+            (Role::Client, Some(grpc)) => rpc::record(&mut self.rpc_client, observed, grpc),
         }
     }
 
@@ -55,7 +57,10 @@ impl Registry {
     /// Drops the series of exchanges that were last written before `before_ns` (nanoseconds of `CLOCK_MONOTONIC`),
     /// and says how many.
     pub fn expire(&mut self, before_ns: u64) -> usize {
-        self.server.expire(before_ns) + self.client.expire(before_ns)
+        self.server.expire(before_ns)
+            + self.client.expire(before_ns)
+            + self.rpc_server.expire(before_ns)
+            + self.rpc_client.expire(before_ns)
     }
 
     /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
@@ -66,10 +71,15 @@ impl Registry {
         for (role, count) in [Role::Server, Role::Client].into_iter().zip(self.exchanges) {
             self.own.set(&family::EXCHANGES, &[semantic::role_name(role)], count as f64);
         }
-        for group in [&self.server, &self.client] {
-            for known in group.families() {
-                self.own.set(&family::SERIES, &[known.name], group.len() as f64);
-                self.own.set(&family::SERIES_FOLDED, &[known.name], group.folded() as f64);
+        for (families, len, folded) in [
+            (self.server.families(), self.server.len(), self.server.folded()),
+            (self.client.families(), self.client.len(), self.client.folded()),
+            (self.rpc_server.families(), self.rpc_server.len(), self.rpc_server.folded()),
+            (self.rpc_client.families(), self.rpc_client.len(), self.rpc_client.folded()),
+        ] {
+            for known in families {
+                self.own.set(&family::SERIES, &[known.name], len as f64);
+                self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
             }
         }
         let usage = Usage::read()?;
@@ -81,8 +91,8 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 3] {
-        [&self.server, &self.client, &self.own]
+    pub fn sources(&self) -> [&dyn Source; 5] {
+        [&self.server, &self.client, &self.rpc_server, &self.rpc_client, &self.own]
     }
 
     /// Calls `visit` with every series, family by family.

@@ -17,7 +17,9 @@ use crate::{
     identity::{Observed, Processes},
     log,
     metric::Shared,
-    protocol::{Connection, Event, Exchange, Progress, RouteLimiter, Signal, Tracker, TrackerConfig},
+    protocol::{
+        Connection, Event, Exchange, OTHER_ROUTE, Progress, RouteLimiter, Signal, Tracker, TrackerConfig,
+    },
     trace::Joiner,
 };
 
@@ -206,6 +208,8 @@ impl Pipeline {
             }
             let route = match &exchange.path {
                 Some(path) => self.routes.route(&service_name, path),
+                // HTTP/1: cut. HTTP/2: not known, and counted.
+                None if exchange.version == "2" => Arc::from(OTHER_ROUTE),
                 None => Arc::from(""),
             };
             self.observed.push(Observed { exchange, service_name, route, span });

@@ -19,6 +19,7 @@ const CONNECTION_MAP: &str = "connections";
 #[derive(Debug, Default)]
 pub struct Own {
     heads: u64,
+    frames: u64,
     closes: u64,
     processes: u64,
     fill: f64,
@@ -36,6 +37,7 @@ impl Own {
     pub(super) fn event(&mut self, event: &Event<'_>) {
         match event {
             Event::Head(_) => self.heads += 1,
+            Event::Frames(_) => self.frames += 1,
             Event::Close(_) => self.closes += 1,
             Event::Progress(_) => {}
         }
@@ -96,6 +98,7 @@ impl Own {
         }
         for (kind, count) in [
             ("head", self.heads),
+            ("frames", self.frames),
             ("close", self.closes),
             ("process", self.processes),
             ("length_only", kernel[Counter::LengthOnly as usize]),

@@ -83,6 +83,27 @@ pub struct Head<'a> {
     pub endpoints: Endpoints,
 }
 
+/// Frames of an HTTP/2 connection that one operation moved.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRecord<'a> {
+    /// On which connection.
+    pub connection: Connection,
+    /// Which way.
+    pub direction: Direction,
+    /// When, as in [`Head::time_ns`].
+    pub time_ns: u64,
+    /// The number of the record in its direction; one that is missing is a gap.
+    pub sequence: u32,
+    /// Where frames begin was found anew: what came before is not known.
+    pub is_resync: bool,
+    /// What is told of the frames, in the form of [`sensor_common::http2`].
+    pub bytes: &'a [u8],
+    /// Who did it.
+    pub task: Task,
+    /// Between whom.
+    pub endpoints: Endpoints,
+}
+
 /// A connection ended, or its peer ended its half; body bytes may have moved since the last event.
 #[derive(Clone, Copy, Debug)]
 pub struct Close {
@@ -112,6 +133,8 @@ pub struct Progress {
 pub enum Event<'a> {
     /// First bytes of a message, or more of an incomplete head.
     Head(Head<'a>),
+    /// Frames of an HTTP/2 connection.
+    Frames(FrameRecord<'a>),
     /// An end.
     Close(Close),
     /// An answer to a question of the tracker.

@@ -36,6 +36,8 @@ pub enum End {
     NoResponse,
     /// The connection ended in the middle of the response.
     ResponseCut,
+    /// HTTP/2: the stream was given up with this error code (RFC 9113 section 7).
+    Reset(u32),
 }
 
 /// One request and its response, as one side saw them.
@@ -51,9 +53,9 @@ pub struct Exchange {
     pub endpoints: Endpoints,
     /// The thread that received the request (server) or sent it (client).
     pub task: Task,
-    /// `network.protocol.version`: "1.0" or "1.1".
+    /// `network.protocol.version`: "1.0", "1.1" or "2".
     pub version: &'static str,
-    /// The request method as sent.
+    /// The request method as sent; `*` where it cannot be known.
     pub method: String,
     /// The request target's path without query and fragment; `*` for `OPTIONS *`, empty for CONNECT. `None`
     /// where the captured bytes ended within it.
@@ -64,17 +66,32 @@ pub struct Exchange {
     pub host: Option<String>,
     /// Request header fields kept for spans: lower-case name and value.
     pub request_headers: Vec<(&'static str, String)>,
-    /// The final response's status; `None` exactly when [`End::NoResponse`].
+    /// The final response's status; `None` when no response began, and for HTTP/2 where it cannot be known.
     pub status: Option<u16>,
     /// The request.
     pub request: Message,
-    /// The response; `None` exactly when [`End::NoResponse`].
+    /// The response; `None` when none began.
     pub response: Option<Message>,
     /// How it ended.
     pub end: End,
     /// When the end was known to have happened without a response ([`End::NoResponse`]: when the connection
     /// closed), else the response's last byte.
     pub end_ns: u64,
+    /// What gRPC says beside, if it was a gRPC call.
+    pub grpc: Option<Grpc>,
+}
+
+/// A gRPC call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grpc {
+    /// `grpc-status`; `None` when no trailers came.
+    pub status: Option<u16>,
+    /// When the first message of the response began.
+    pub first_message_ns: Option<u64>,
+    /// Messages of the request, where all could be counted.
+    pub request_messages: Option<u64>,
+    /// Messages of the response, where all could be counted.
+    pub response_messages: Option<u64>,
 }
 
 impl Exchange {

@@ -32,13 +32,18 @@ pub enum Loss {
     ForgottenConnection,
     /// Nothing moved on the connection for [`super::TrackerConfig::pair_timeout`] while the request waited.
     PairTimeout,
+    /// Records of HTTP/2 frames did not come: the streams that were open are doubtful.
+    MissedFrames,
+    /// The method or the path of an HTTP/2 request is not known: the connection is older than the sensor, or records
+    /// did not come. The exchange is told as `*`.
+    UnknownName,
     /// The sensor stopped while the request waited.
     Shutdown,
 }
 
 impl Loss {
     /// All causes, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::TruncatedHead,
         Self::MalformedHead,
         Self::Unparsed,
@@ -51,6 +56,8 @@ impl Loss {
         Self::EvictedConnection,
         Self::ForgottenConnection,
         Self::PairTimeout,
+        Self::MissedFrames,
+        Self::UnknownName,
         Self::Shutdown,
     ];
 
@@ -70,6 +77,8 @@ impl Loss {
             Self::EvictedConnection => "evicted_connection",
             Self::ForgottenConnection => "forgotten_connection",
             Self::PairTimeout => "pair_timeout",
+            Self::MissedFrames => "missed_frames",
+            Self::UnknownName => "unknown_name",
             Self::Shutdown => "shutdown",
         }
     }
@@ -82,6 +91,8 @@ impl Loss {
             | Self::MalformedHead
             | Self::Unparsed
             | Self::UnmatchedResponse
+            | Self::MissedFrames
+            | Self::UnknownName
             | Self::ForgottenConnection => false,
             Self::CutStartLine
             | Self::LostResponse

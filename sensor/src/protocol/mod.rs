@@ -7,14 +7,16 @@ mod ask;
 mod event;
 mod exchange;
 mod http1;
+mod http2;
+mod kept;
 mod loss;
 mod route;
 mod signal;
 mod table;
 mod tracker;
 
-pub use event::{Close, Connection, Direction, Endpoints, Event, Head, Progress, Stream, Task};
-pub use exchange::{End, Exchange, Message, Role};
+pub use event::{Close, Connection, Direction, Endpoints, Event, FrameRecord, Head, Progress, Stream, Task};
+pub use exchange::{End, Exchange, Grpc, Message, Role};
 pub use loss::{Loss, LossCounts};
 pub use route::{OTHER_ROUTE, RouteLimiter, route_of};
 pub use signal::{ExchangeKey, Signal, Started};

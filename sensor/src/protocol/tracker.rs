@@ -5,6 +5,7 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use super::{
     Close, Connection, Event, Exchange, Head, Loss, LossCounts, Progress, Signal,
     http1::{Class, Context, Http1, Limits},
+    http2,
     table::Table,
 };
 
@@ -54,6 +55,7 @@ pub struct Tracker {
     questions: BinaryHeap<Reverse<Question>>,
     counts: LossCounts,
     signals: Vec<Signal>,
+    http2: http2::Connections,
 }
 
 /// When to ask about which connection. Outdated ones are recognised by [`super::table::Entry::asking_ns`].
@@ -73,6 +75,7 @@ impl Tracker {
             questions: BinaryHeap::new(),
             counts: LossCounts::default(),
             signals: Vec::new(),
+            http2: http2::Connections::new(),
         }
     }
 
@@ -83,6 +86,13 @@ impl Tracker {
     pub fn on_event(&mut self, event: Event<'_>, out: &mut Vec<Exchange>) {
         match event {
             Event::Head(head) => self.on_head(&head, out),
+            Event::Frames(record) => {
+                let Self { config, http2, counts, signals, .. } = self;
+                http2.on_frames(
+                    &record,
+                    &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+                );
+            }
             Event::Close(close) => self.on_close(&close, out),
             Event::Progress(progress) => self.on_progress(&progress, out),
         }
@@ -122,6 +132,18 @@ impl Tracker {
             entry.http.give_up(Loss::PairTimeout, &mut context);
             self.settle(slot, out);
         }
+        let Self { config, http2, counts, signals, .. } = self;
+        http2.drop_late(
+            now_ns,
+            &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+        );
+        if let Some(before_ns) = now_ns.checked_sub(timeout) {
+            http2.expire(
+                before_ns,
+                Loss::PairTimeout,
+                &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+            );
+        }
     }
 
     /// Ends all: tells what is known to be complete, counts every other request as [`Loss::Shutdown`], and
@@ -131,6 +153,13 @@ impl Tracker {
             let Some(mut entry) = self.table.remove(slot) else { break };
             entry.http.shut_down(&mut context(&self.config, out, &mut self.counts, &mut self.signals));
         }
+        let Self { config, http2, counts, signals, .. } = self;
+        http2.expire(
+            u64::MAX,
+            Loss::Shutdown,
+            &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+        );
+        *http2 = http2::Connections::new();
         self.table = Table::new();
         self.questions.clear();
     }
@@ -138,7 +167,7 @@ impl Tracker {
     /// Connections of which something is known.
     #[must_use]
     pub fn open_connections(&self) -> usize {
-        self.table.len()
+        self.table.len() + self.http2.len()
     }
 
     /// What was lost, by cause, since the tracker was made.
@@ -173,6 +202,14 @@ impl Tracker {
     }
 
     fn on_close(&mut self, close: &Close, out: &mut Vec<Exchange>) {
+        if !close.end_of_file {
+            let Self { config, http2, counts, signals, .. } = self;
+            http2.on_close(
+                close.connection.id,
+                close.time_ns,
+                &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+            );
+        }
         let Some(slot) = self.table.find(close.connection.id) else { return };
         if let Some(entry) = self.table.get_mut(slot) {
             entry.http.on_close(close, &mut context(&self.config, out, &mut self.counts, &mut self.signals));

@@ -129,13 +129,6 @@ fn span(observed: &Observed, clock: WallClock, decision: Decision) -> Option<Spa
     };
     let mut span = trace::span(observed, clock);
     span.trace_state = sampling::trace_state(&span.trace_state, threshold);
-    // Metrics of spans are made here, of all requests: nobody else must make them of the sample.
-    let skip = Some(AnyValue { value: Some(Value::BoolValue(true)) });
-    span.attributes.push(KeyValue {
-        key: "span.metrics.skip".to_owned(),
-        value: skip,
-        ..KeyValue::default()
-    });
     span.attributes.extend(reason.map(|reason| text(KEPT, reason)));
     Some(span)
 }
@@ -195,7 +188,7 @@ mod tests {
         assert_eq!(keys, ["service.name", "process.pid", "host.name"]);
         let span = &resource.scope_spans[0].spans[0];
         assert_eq!(span.trace_state, "ot=th:0");
-        assert!(span.attributes.iter().any(|pair| pair.key == "span.metrics.skip"));
+        assert!(!span.attributes.iter().any(|pair| pair.key == KEPT), "it is in the sample");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use super::{SpanIds, WallClock, redact};
 use crate::identity::Observed;
 use crate::protocol::{Exchange, Role};
+use crate::rpc;
 use crate::semantic::{self, ErrorType, Host, OTHER_METHOD};
 
 /// The event at the response's first byte.
@@ -56,9 +57,12 @@ fn flags(ids: &SpanIds) -> u32 {
     u32::from(ids.flags) | parent
 }
 
-/// `{method} {route}` for a server, `{method}` for a client, whose route template is not known to it. A method
+/// `rpc.method` for a gRPC call. For any other `{method} {route}` for a server, `{method}` for a client, whose route template is not known to it. A method
 /// that is not known is called `HTTP` here.
 fn name(observed: &Observed, method: &'static str) -> String {
+    if let Some(grpc) = &observed.exchange.grpc {
+        return rpc::method(&observed.exchange, grpc).into_owned();
+    }
     let method = if method == OTHER_METHOD { "HTTP" } else { method };
     match observed.exchange.role {
         Role::Server if !observed.route.is_empty() => format!("{method} {}", observed.route),
@@ -85,6 +89,16 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
     list.some_number("http.response.status_code", exchange.status);
     if let Some(error) = error {
         list.text("error.type", error.to_string());
+    }
+    if let Some(grpc) = &exchange.grpc {
+        list.text("rpc.system.name", "grpc");
+        list.text("rpc.method", rpc::method(exchange, grpc));
+        if let Some(status) = grpc.status {
+            list.text("rpc.response.status_code", rpc::status_name(status));
+        }
+        // The conventions have no names for these.
+        list.some_number("rpc.request.message_count", grpc.request_messages);
+        list.some_number("rpc.response.message_count", grpc.response_messages);
     }
     let server = match exchange.role {
         Role::Server => local,

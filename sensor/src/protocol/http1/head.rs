@@ -8,25 +8,10 @@ use super::{
     framing::FramingFields,
     start_line::{self, RequestLine, StartLine},
 };
+use crate::protocol::kept::{self, text};
 
 /// The most header fields that are read; a head with more counts as malformed.
 const FIELD_LIMIT: usize = 128;
-/// The most field lines that are kept of one request.
-const KEPT_LIMIT: usize = 12;
-/// The most bytes of a field value that are kept.
-const VALUE_LIMIT: usize = 1024;
-/// The request fields that are kept for spans, beside `Host`.
-const KEPT: [&str; 8] = [
-    "user-agent",
-    "traceparent",
-    "tracestate",
-    "b3",
-    "x-b3-traceid",
-    "x-b3-spanid",
-    "x-b3-sampled",
-    "x-b3-flags",
-];
-
 /// A request's head, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
@@ -64,10 +49,8 @@ impl RequestHead {
                 request.framing.add_encoding(value);
             } else if name.eq_ignore_ascii_case("host") {
                 host.get_or_insert_with(|| text(value));
-            } else if let Some(kept) = KEPT.into_iter().find(|kept| name.eq_ignore_ascii_case(kept))
-                && request.kept.len() < KEPT_LIMIT
-            {
-                request.kept.push((kept, text(value)));
+            } else {
+                kept::keep(&mut request.kept, name.as_bytes(), value);
             }
         });
         // RFC 9112 section 3.2.2: the authority of an absolute target goes before `Host`.
@@ -198,11 +181,6 @@ fn visit_all(headers: &[Header<'_>], mut visit: impl FnMut(&str, &[u8])) {
     }
 }
 
-/// The text of a field value, cut to what is kept.
-fn text(value: &[u8]) -> String {
-    text_whole(&value[..value.len().min(VALUE_LIMIT)])
-}
-
 fn text_whole(value: &[u8]) -> String {
     String::from_utf8_lossy(value).into_owned()
 }
@@ -261,7 +239,7 @@ mod tests {
     #[test]
     fn values_are_cut() {
         let head = request(format!("GET / HTTP/1.1\r\nuser-agent: {}\r\n\r\n", "x".repeat(3000)).as_bytes());
-        assert_eq!(head.kept[0].1.len(), VALUE_LIMIT);
+        assert_eq!(head.kept[0].1.len(), kept::VALUE_LIMIT);
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl Pending {
             end,
             end_ns: response.map_or(closed_ns, |response| response.last_ns),
             response,
+            grpc: None,
         })
     }
 }

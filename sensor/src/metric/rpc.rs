@@ -1,0 +1,131 @@
+//! The metrics of gRPC calls.
+
+use std::borrow::Cow;
+
+use super::group::{Group, Values};
+use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
+use super::http::client_address;
+use super::labels::sanitise;
+use super::{Labels, Sample};
+use crate::identity::Observed;
+use crate::protocol::{Grpc, Role};
+use crate::rpc;
+use crate::semantic::{self, ErrorType};
+
+/// The calls of one role.
+pub type RpcGroup = Group<Key, RpcValues>;
+
+/// What tells one label set from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    service: Box<str>,
+    method: Box<str>,
+    status: Option<&'static str>,
+    error: Option<ErrorType>,
+    address: Option<Box<str>>,
+    port: u16,
+}
+
+impl Key {
+    fn labels(&self) -> Labels {
+        let text = |value: Option<&str>| Cow::Owned(value.unwrap_or_default().to_owned());
+        Labels::new([
+            ("service_name", text(Some(&self.service))),
+            ("rpc_system_name", Cow::Borrowed("grpc")),
+            ("rpc_method", text(Some(&self.method))),
+            ("rpc_response_status_code", Cow::Borrowed(self.status.unwrap_or_default())),
+            ("server_address", text(self.address.as_deref())),
+            ("server_port", Cow::Owned(self.port.to_string())),
+            ("error_type", Cow::Owned(self.error.map(|error| error.to_string()).unwrap_or_default())),
+        ])
+    }
+}
+
+/// What is kept of the calls of one label set, in the order of the families.
+#[derive(Debug, Default)]
+pub struct RpcValues {
+    duration: Histogram<DURATION_SLOTS>,
+    first_message: Histogram<DURATION_SLOTS>,
+}
+
+impl Values for RpcValues {
+    fn sample(&self, family: usize) -> Option<Sample<'_>> {
+        let reading = match family {
+            0 => self.duration.read(&DURATION),
+            1 => self.first_message.read(&DURATION),
+            _ => None,
+        };
+        reading.map(Sample::Histogram)
+    }
+}
+
+/// Records a call in the group of its role.
+pub fn record(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc) {
+    let exchange = &observed.exchange;
+    let (address, port) = match exchange.role {
+        Role::Server => (None, exchange.endpoints.local.port()),
+        Role::Client => {
+            let address = client_address(exchange).to_string();
+            (Some(address.into_boxed_str()), exchange.endpoints.remote.port())
+        }
+    };
+    let key = Key {
+        service: sanitise(&observed.service_name).into(),
+        method: sanitise(&rpc::method(exchange, grpc)).into(),
+        status: grpc.status.map(rpc::status_name),
+        error: ErrorType::of(exchange),
+        address,
+        port,
+    };
+    let values = group.values(&key, exchange.end_ns, || (key.clone(), key.labels()));
+    values.duration.record(&DURATION, semantic::duration_ns(exchange));
+    if let Some(first_ns) = grpc.first_message_ns {
+        values.first_message.record(&DURATION, first_ns.saturating_sub(exchange.request.first_ns));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Source;
+    use crate::metric::family::{RPC_CLIENT, RPC_SERVER};
+    use crate::metric::fixture::{exchange, observed};
+    use crate::protocol::{End, Exchange};
+
+    fn labels(exchange: Exchange) -> Vec<(&'static str, String)> {
+        let families = if exchange.role == Role::Server { &RPC_SERVER } else { &RPC_CLIENT };
+        let grpc = exchange.grpc.unwrap();
+        let mut group = RpcGroup::new(families, 100);
+        record(&mut group, &observed(exchange), &grpc);
+        let (labels, _) = group.read(0, 0).unwrap();
+        assert_eq!(group.read(1, 0).is_some(), grpc.first_message_ns.is_some());
+        labels.iter().map(|(name, value)| (name, value.to_owned())).collect()
+    }
+
+    fn call(status: Option<u16>) -> Exchange {
+        let grpc = Grpc { status, first_message_ns: Some(2_000_000), ..Grpc::default() };
+        Exchange { path: Some("/shop.Cart/Add".to_owned()), grpc: Some(grpc), ..exchange() }
+    }
+
+    #[test]
+    fn a_call_has_these_labels() {
+        let expected = [
+            ("rpc_method", "shop.Cart/Add".to_owned()),
+            ("rpc_response_status_code", "NOT_FOUND".to_owned()),
+            ("rpc_system_name", "grpc".to_owned()),
+            ("server_port", "8080".to_owned()),
+            ("service_name", "shop".to_owned()),
+        ];
+        assert_eq!(labels(call(Some(5))), expected);
+        let client = labels(Exchange { role: Role::Client, ..call(Some(5)) });
+        assert!(client.contains(&("error_type", "NOT_FOUND".to_owned())), "{client:?}");
+        assert!(client.contains(&("server_address", "shop.example".to_owned())), "{client:?}");
+    }
+
+    #[test]
+    fn a_cancelled_call_has_no_status() {
+        let labels = labels(Exchange { end: End::Reset(8), ..call(None) });
+        assert!(labels.contains(&("error_type", "cancel".to_owned())), "{labels:?}");
+        assert!(labels.iter().all(|(name, _)| *name != "rpc_response_status_code"));
+    }
+}
