@@ -77,8 +77,8 @@ impl Buffers {
     /// memory (pages of a file, registered buffers) gives [`Buffers::NONE`].
     #[inline(always)]
     pub(crate) fn consumed(iter: u64, length: u32) -> Result<Self, Counter> {
-        let kind = kind(iter)?;
-        let used: u64 = kernel::read(iter + offset!(iter_offset))?;
+        let kind = kind(iter);
+        let used: u64 = kernel::load(iter + offset!(iter_offset));
         let length = u64::from(length);
         if kind == offset!(iter_is_ubuf) {
             let start: u64 = kernel::read(iter + offset!(iter_ubuf))?;
@@ -108,11 +108,11 @@ impl Buffers {
     /// Where the segments that an operation is about to consume start: address of the first and bytes of it to skip;
     /// zeros when a `struct iov_iter` is no vector.
     #[inline(always)]
-    pub(crate) fn vector_start(iter: u64) -> Result<(u64, u64), Counter> {
-        if kind(iter)? != offset!(iter_iovec) {
-            return Ok((0, 0));
+    pub(crate) fn vector_start(iter: u64) -> (u64, u64) {
+        if kind(iter) != offset!(iter_iovec) {
+            return (0, 0);
         }
-        Ok((kernel::read(iter + offset!(iter_iov))?, kernel::read(iter + offset!(iter_offset))?))
+        (kernel::load(iter + offset!(iter_iov)), kernel::load(iter + offset!(iter_offset)))
     }
 
     /// A vector in kernel memory from `skip` bytes into its first segment; the operation's length bounds it.
@@ -133,8 +133,8 @@ impl Buffers {
     /// The first segment that an operation is about to consume from a `struct iov_iter`.
     #[inline(always)]
     pub(crate) fn ahead(iter: u64) -> Result<Self, Counter> {
-        let kind = kind(iter)?;
-        let used: u64 = kernel::read(iter + offset!(iter_offset))?;
+        let kind = kind(iter);
+        let used: u64 = kernel::load(iter + offset!(iter_offset));
         if kind == offset!(iter_is_ubuf) {
             let start: u64 = kernel::read(iter + offset!(iter_ubuf))?;
             return Ok(Self::range(start + used));
@@ -286,9 +286,9 @@ pub(crate) fn shifted_in(before: u64, bytes: u64, count: u32) -> u64 {
 
 /// Kind of a `struct iov_iter`.
 #[inline(always)]
-fn kind(iter: u64) -> Result<u64, Counter> {
-    let kind: u8 = kernel::read(iter + offset!(iter_type))?;
-    Ok(u64::from(kind) & offset!(iter_kind_mask))
+fn kind(iter: u64) -> u64 {
+    let kind: u8 = kernel::load(iter + offset!(iter_type));
+    u64::from(kind) & offset!(iter_kind_mask)
 }
 
 #[inline(always)]

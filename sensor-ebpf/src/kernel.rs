@@ -10,6 +10,15 @@ pub(crate) fn read<T>(address: u64) -> Result<T, Counter> {
     unsafe { bpf_probe_read_kernel(address as *const T) }.map_err(|_| Counter::KernelMemory)
 }
 
+/// The value at an address that the verifier knows to be within an argument of a traced function: a plain load, a tenth of
+/// a helper's call. It yields 0 instead of faulting.
+// VERIFIER: all kernels: of one scalar member, at offsets that are constant when the program is loaded.
+#[inline(always)]
+pub(crate) fn load<T>(address: u64) -> T {
+    // SAFETY: the kernel checks the load.
+    unsafe { core::ptr::read_volatile(address as *const T) }
+}
+
 /// The value at a user address of the current process.
 #[inline(always)]
 pub(crate) fn read_user<T>(address: u64) -> Result<T, Counter> {

@@ -12,7 +12,7 @@ use crate::{
     http2::{self, Next},
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
-    socket,
+    socket, target,
 };
 
 /// The end of a header section, as the newest bytes of a stream's tail.
@@ -35,13 +35,17 @@ pub(crate) struct Operation {
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
 pub(crate) fn observe(operation: &Operation) -> Result<Next, Counter> {
-    count(Counter::Operations);
-    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
-    // meanwhile.
-    let scratch = unsafe { &mut *slot };
-    scratch.buffers = operation.buffers;
-    let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
+    observe_on(operation, CONNECTIONS.get_ptr_mut(operation.sock))
+}
+
+/// The same where the connection's entry was looked up already, or is not there.
+#[inline(always)]
+pub(crate) fn observe_on(
+    operation: &Operation,
+    connection: Option<*mut Connection>,
+) -> Result<Next, Counter> {
+    let scratch = scratch(operation)?;
+    let connection = match connection {
         Some(connection) => connection,
         None => match follow(operation.sock, scratch, operation.length)? {
             Some(connection) => connection,
@@ -57,13 +61,34 @@ pub(crate) fn observe(operation: &Operation) -> Result<Next, Counter> {
     known(operation, connection, scratch).map(|()| Next::Done)
 }
 
+/// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
+#[inline(always)]
+pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
+    CONNECTIONS.get_ptr_mut(sock)
+}
+
+/// Where the operation's record is put together; it holds the operation's buffers.
+#[inline(always)]
+fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
+    count(Counter::Operations);
+    let slot = SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this direction's, and nothing else of this direction runs here
+    // meanwhile.
+    let scratch = unsafe { &mut *slot };
+    scratch.buffers = operation.buffers;
+    Ok(scratch)
+}
+
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
-/// followed yet is followed from here when a message begins.
+/// followed yet is followed from here when a target begins a message.
 #[inline(always)]
 pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<(), Counter> {
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
         None => {
+            if !target::is_current() {
+                return Ok(());
+            }
             let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
             // SAFETY: the slot is this processor's, and only entries use it.
             let scratch = unsafe { &mut *slot };
@@ -76,24 +101,34 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
-    (connection.send_vector, connection.send_skip) = known_or(Buffers::vector_start(iter), (0, 0));
+    (connection.send_vector, connection.send_skip) = Buffers::vector_start(iter);
     connection.send_started_ns = now_ns;
     Ok(())
 }
 
-/// The send that has just returned, if its connection is followed: when it started, and where its vector did. Where the
-/// kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
+/// A send that has just returned.
+pub(crate) struct Started {
+    /// Its connection's entry.
+    pub(crate) connection: *mut Connection,
+    /// When it started.
+    pub(crate) time_ns: u64,
+    /// Where its vector did, and the bytes to skip there; 0 when it has none.
+    pub(crate) vector: u64,
+    pub(crate) skip: u64,
+}
+
+/// The send that has just returned, if its connection is followed. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
 #[inline(always)]
-pub(crate) fn send_started(sock: u64) -> Option<(u64, u64, u64)> {
+pub(crate) fn send_started(sock: u64) -> Option<Started> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: the map returned a live entry; sends of a socket are serialised by the kernel's socket lock.
-    let connection = unsafe { &mut *connection };
-    let started = connection.send_started_ns;
-    connection.send_started_ns = 0;
-    if started == 0 {
-        return Some((emit::now(), 0, 0));
+    let entry = unsafe { &mut *connection };
+    let time_ns = entry.send_started_ns;
+    if time_ns == 0 {
+        return Some(Started { connection, time_ns: emit::now(), vector: 0, skip: 0 });
     }
-    Some((started, connection.send_vector, connection.send_skip))
+    entry.send_started_ns = 0;
+    Some(Started { connection, time_ns, vector: entry.send_vector, skip: entry.send_skip })
 }
 
 /// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no

@@ -39,8 +39,8 @@ pub(crate) use self::way::Way;
 use crate::servers;
 use crate::workspace::{self, Workspace};
 
-/// What `cargo xtask test` runs in guests: every way of moving bytes.
-const TEST_FILTER: &str = "syscalls::";
+/// What `cargo xtask test` runs in guests: every way of moving bytes, and that nothing is hidden.
+const TEST_FILTER: [&str; 2] = ["syscalls::", "missed::"];
 /// How long a guest may be quiet. A single test may be quiet for as long as it may take.
 const SILENCE: Duration = Duration::from_secs(300);
 
@@ -56,9 +56,9 @@ pub(crate) struct Options {
     /// Which kernel to boot
     #[arg(long, value_enum, default_value = "all")]
     kernel: Choice,
-    /// Only tests whose name contains this
+    /// Only tests whose name contains this, or one of several
     #[arg(long, value_name = "TEST")]
-    filter: Option<String>,
+    filter: Vec<String>,
     /// Only this way of capture
     #[arg(long, value_enum)]
     way: Option<Way>,
@@ -96,7 +96,7 @@ impl Options {
     fn standard() -> Self {
         Self {
             kernel: Choice::All,
-            filter: None,
+            filter: Vec::new(),
             way: None,
             accel: Accel::Tcg,
             memory: MEMORY,
@@ -159,7 +159,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn test_matrix(workspace: &Workspace) -> Result<()> {
-    let options = Options { filter: Some(TEST_FILTER.to_owned()), ..Options::standard() };
+    let options = Options { filter: TEST_FILTER.map(str::to_owned).to_vec(), ..Options::standard() };
     verdict(&matrix(workspace, &options, &[Kernel::V6_1, Kernel::Newest])?)
 }
 

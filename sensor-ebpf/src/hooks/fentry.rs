@@ -27,15 +27,13 @@ use crate::{
     http2::Next,
     kernel,
     maps::{WALK_RECVMSG, WALK_SENDMSG},
-    observe::{Operation, known_or, observe, send_started, send_starts},
+    observe::{Operation, followed, known_or, observe, observe_on, send_started, send_starts},
     target,
 };
 
 #[fentry(function = "tcp_sendmsg")]
 fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
-    if target::is_current()
-        && let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2))
-    {
+    if let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
         fail(&ctx, cause);
     }
     0
@@ -52,9 +50,7 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    if target::is_current() {
-        finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG);
-    }
+    finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG);
     0
 }
 
@@ -62,18 +58,19 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
     // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
     // stamp with it all the same.
-    let Some((time_ns, vector, skip)) = send_started(sock) else { return Ok(Next::Done) };
+    let Some(started) = send_started(sock) else { return Ok(Next::Done) };
     if returned <= 0 {
         return Ok(Next::Done);
     }
     let length = returned as u32;
-    let buffers = if vector != 0 {
-        Buffers::kernel_vector(vector, skip)
+    let buffers = if started.vector != 0 {
+        Buffers::kernel_vector(started.vector, started.skip)
     } else {
         Buffers::consumed(message + offset!(msghdr_iter), length)
     };
     let buffers = known_or(buffers, Buffers::NONE);
-    observe(&Operation { sock, direction: Direction::Send, length, time_ns, buffers })
+    let operation = Operation { sock, direction: Direction::Send, length, time_ns: started.time_ns, buffers };
+    observe_on(&operation, Some(started.connection))
 }
 
 /// Defines the return of `tcp_recvmsg` for kernels where it has so many parameters: the index of `flags`, and of the
@@ -83,8 +80,10 @@ macro_rules! recvmsg {
     ($name:ident, $flags:expr, $result:expr) => {
         #[fexit(function = "tcp_recvmsg")]
         fn $name(ctx: FExitContext) -> i32 {
-            if target::is_current() {
-                let result = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), ctx.arg($result));
+            let returned: i32 = ctx.arg($result);
+            // Many receives find nothing.
+            if returned >= 0 {
+                let result = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), returned);
                 finish(&ctx, result, &WALK_RECVMSG);
             }
             0
@@ -98,11 +97,15 @@ recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
-    if flags & MSG_PEEK != 0 || returned < 0 {
+    if flags & MSG_PEEK != 0 {
         return Ok(Next::Done);
     }
     if returned == 0 {
         return end_of_file(sock).map(|()| Next::Done);
+    }
+    let connection = followed(sock);
+    if connection.is_none() && !target::is_current() {
+        return Ok(Next::Done);
     }
     let length = returned as u32;
     let buffers = if flags & MSG_TRUNC != 0 {
@@ -110,7 +113,10 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
     } else {
         known_or(Buffers::consumed(message + offset!(msghdr_iter), length), Buffers::NONE)
     };
-    observe(&Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers })
+    observe_on(
+        &Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers },
+        connection,
+    )
 }
 
 #[fexit(function = "tcp_sendpage")]

@@ -14,7 +14,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// All routes, the cheapest first.
+    /// All routes, the most exact first, then the cheapest.
     pub const BEST_FIRST: [Self; 3] = [Self::Fentry, Self::Socket, Self::Syscall];
 
     /// Its name in the configuration, in metrics and in messages.

@@ -30,8 +30,8 @@ pub(super) struct Job {
     pub(super) patience: u32,
     /// How long the tests at full speed run, in seconds.
     pub(super) load_seconds: u32,
-    /// Only tests whose name contains this.
-    pub(super) filter: Option<String>,
+    /// Only tests whose name contains one of these; all where there is none.
+    pub(super) filter: Vec<String>,
     /// Only this way of capture.
     pub(super) way: Option<Way>,
     pub(super) provoke: Option<Provoke>,
@@ -46,7 +46,7 @@ impl fmt::Display for Job {
         writeln!(f, "test-seconds {}", self.test_seconds)?;
         writeln!(f, "patience {}", self.patience)?;
         writeln!(f, "load-seconds {}", self.load_seconds)?;
-        if let Some(filter) = &self.filter {
+        for filter in &self.filter {
             writeln!(f, "filter {filter}")?;
         }
         if let Some(way) = self.way {
@@ -73,7 +73,7 @@ mod tests {
     fn only_what_is_set_is_written() {
         let job = Job { test_seconds: 60, patience: 4, load_seconds: 5, ..Job::default() };
         assert_eq!(job.to_string(), "test-seconds 60\npatience 4\nload-seconds 5\n");
-        let job = Job { filter: Some("http get".into()), provoke: Some(Provoke::Panic), shell: true, ..job };
+        let job = Job { filter: vec!["http get".into()], provoke: Some(Provoke::Panic), shell: true, ..job };
         assert!(job.to_string().ends_with("filter http get\nprovoke panic\nshell yes\n"));
     }
 }

@@ -14,7 +14,8 @@ pub(crate) struct Job {
     pub(crate) patience: String,
     /// How long the tests at full speed run, in seconds.
     pub(crate) load_seconds: String,
-    pub(crate) filter: Option<String>,
+    /// Only tests whose name contains one of these; all where there is none.
+    pub(crate) filter: Vec<String>,
     pub(crate) way: Option<String>,
     pub(crate) provoke: Option<String>,
     pub(crate) shell: bool,
@@ -36,7 +37,7 @@ impl Job {
                 }
                 "patience" => job.patience = value,
                 "load-seconds" => job.load_seconds = value,
-                "filter" => job.filter = Some(value),
+                "filter" => job.filter.push(value),
                 "way" => job.way = Some(value),
                 "provoke" => job.provoke = Some(value),
                 "measure" => job.measure = Some(value),
