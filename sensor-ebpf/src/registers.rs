@@ -28,6 +28,8 @@ pub(crate) mod arch {
     pub(crate) const SENDMSG: u64 = 46;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SPLICE: u64 = 275;
+    pub(crate) const TEE: u64 = 276;
+    pub(crate) const VMSPLICE: u64 = 278;
     pub(crate) const RECVMMSG: u64 = 299;
     pub(crate) const SENDMMSG: u64 = 307;
 
@@ -70,7 +72,9 @@ pub(crate) mod arch {
     pub(crate) const READV: u64 = 65;
     pub(crate) const WRITEV: u64 = 66;
     pub(crate) const SENDFILE: u64 = 71;
+    pub(crate) const VMSPLICE: u64 = 75;
     pub(crate) const SPLICE: u64 = 76;
+    pub(crate) const TEE: u64 = 77;
     pub(crate) const SENDTO: u64 = 206;
     pub(crate) const RECVFROM: u64 = 207;
     pub(crate) const SENDMSG: u64 = 211;
@@ -121,14 +125,6 @@ pub(crate) fn fourth(registers: u64) -> Result<u64, Counter> {
     kernel::read(registers + arch::FOURTH)
 }
 
-/// The system call that the current thread is in; `None` when it is no 64-bit call.
-#[inline(always)]
-pub(crate) fn current() -> Result<Option<Call>, Counter> {
-    // SAFETY: the helpers have no preconditions.
-    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
-    arch::vouched(registers as *const u8)
-}
-
 /// The buffers of the system call that the current thread is in.
 ///
 /// [`Buffers::NONE`] when the call is none of those that name one buffer or vector: `sendfile`, `splice`,
@@ -136,7 +132,9 @@ pub(crate) fn current() -> Result<Option<Call>, Counter> {
 /// which one this is. A kernel thread has no user registers: all zero, which is no 64-bit call either.
 #[inline(always)]
 pub(crate) fn current_buffers() -> Result<Buffers, Counter> {
-    let Some(call) = current()? else { return Ok(Buffers::NONE) };
+    // SAFETY: the helpers have no preconditions.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) };
+    let Some(call) = arch::vouched(registers as *const u8)? else { return Ok(Buffers::NONE) };
     let [_descriptor, second, third] = call.arguments;
     match call.number {
         arch::READ | arch::WRITE | arch::RECVFROM | arch::SENDTO => Ok(Buffers::range(second)),

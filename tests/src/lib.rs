@@ -16,6 +16,7 @@ pub mod fixtures;
 pub mod http2;
 pub mod link;
 pub mod logs;
+pub mod loki;
 pub mod metrics;
 pub mod process;
 pub mod receiver;

@@ -2,13 +2,18 @@
 
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tempfile::TempDir;
 
+use crate::fixtures;
+use crate::process::{Process, program, unique};
 use crate::wait::{patience, wait_until};
 
 /// A log record, with what tests look at taken out.
@@ -143,4 +148,137 @@ impl Drop for Piped {
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();
     }
+}
+
+/// A script under a name that no other process has.
+pub struct Script {
+    _directory: TempDir,
+    path: PathBuf,
+    /// Its name, which is that of its service.
+    pub name: String,
+}
+
+impl Script {
+    /// A script of this text, whose name ends so.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    #[must_use]
+    pub fn new(ending: &str, text: &str) -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let name = unique("log") + ending;
+        let path = directory.path().join(&name);
+        std::fs::write(&path, text).expect("write a script");
+        Self { _directory: directory, path, name }
+    }
+
+    /// A script of the tests' own.
+    ///
+    /// # Panics
+    /// When there is none, or it can't be written.
+    #[must_use]
+    pub fn fixture(ending: &str, name: &str) -> Self {
+        Self::new(ending, fixtures::text(name))
+    }
+
+    /// It, run by this program.
+    #[must_use]
+    pub fn run(&self, program_name: &str) -> Command {
+        let mut command = program(program_name);
+        command.arg(&self.path);
+        command
+    }
+
+    /// Replaces its text.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn write(&self, text: &str) {
+        std::fs::write(&self.path, text).expect("write a script");
+    }
+
+    /// Where it is.
+    ///
+    /// # Panics
+    /// Never: it is in a directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.path.parent().expect("a directory")
+    }
+}
+
+/// Asks for `/warm`, one after the other: the server shows that it has a thread a request, on which the sensor relies from
+/// then on.
+///
+/// # Panics
+/// When it does not answer.
+pub fn warm_up(port: u16) {
+    for _ in 0..20 {
+        let url = format!("http://127.0.0.1:{port}/warm");
+        let mut response = ureq::get(url).call().expect("ask");
+        // A body that is left unread resets the connection, which the server would write of.
+        response.body_mut().read_to_vec().expect("a body");
+    }
+}
+
+/// Asks for `/0`, `/1`, … with as many requests at once, each in a trace named after its number.
+///
+/// # Panics
+/// When one is not answered.
+pub fn ask(port: u16, parallel: u32, requests: u32) {
+    let next = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..parallel {
+            scope.spawn(|| {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= requests {
+                        break;
+                    }
+                    let url = format!("http://127.0.0.1:{port}/{number}");
+                    let agent = ureq::Agent::config_builder().max_idle_connections(0).build();
+                    let parent = format!("00-{}-00000000000000aa-01", trace(number));
+                    let request = ureq::Agent::from(agent).get(url).header("traceparent", parent);
+                    request.call().expect("ask").body_mut().read_to_vec().expect("a body");
+                }
+            });
+        }
+    });
+}
+
+/// The trace of the request for `/number`.
+#[must_use]
+pub fn trace(number: u32) -> String {
+    format!("{:032x}", u128::from(number) + 1)
+}
+
+/// The number in `… /number`.
+#[must_use]
+pub fn number(text: &str) -> Option<u32> {
+    let (_, number) = text.split_once('/')?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+fn listening(server: &Process) -> Option<u16> {
+    server.stdout().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
+}
+
+/// A server whose standard output is a pipe that ends in a file.
+///
+/// # Panics
+/// When it does not listen in time.
+#[must_use]
+pub fn piped_server(command: &Command) -> (Process, u16) {
+    let words: Vec<String> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let line = format!("{} 2>&1 | cat", words.join(" "));
+    let mut shell = program("sh");
+    if let Some(directory) = command.get_current_dir() {
+        shell.current_dir(directory);
+    }
+    let process = Process::start(shell.arg("-c").arg(line));
+    let port = wait_until("the server to listen", patience(30), || listening(&process));
+    (process, port)
 }

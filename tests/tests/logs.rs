@@ -1,16 +1,13 @@
 //! What programs write to standard output and error becomes log records, each line once and in order.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 use tests::fixtures;
 use tests::link::free_port;
-use tests::logs::{Piped, Record, parse};
-use tests::process::{Process, program, unique};
+use tests::logs::{Piped, Record, Script, ask, number, parse, piped_server, trace, warm_up};
+use tests::process::program;
 use tests::sensor::{Options, Sensor};
 use tests::spans::{self, Span};
 use tests::wait::{patience, wait_until};
@@ -27,37 +24,6 @@ fn records(sensor: Sensor) -> Vec<Record> {
 
 fn bodies(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.body.as_str()).collect()
-}
-
-/// A script under a name that no other process has.
-struct Script {
-    _directory: TempDir,
-    path: PathBuf,
-    name: String,
-}
-
-impl Script {
-    fn new(ending: &str, text: &str) -> Self {
-        let directory = TempDir::new().expect("make a directory");
-        let name = unique("log") + ending;
-        let path = directory.path().join(&name);
-        std::fs::write(&path, text).expect("write a script");
-        Self { _directory: directory, path, name }
-    }
-
-    fn fixture(ending: &str, name: &str) -> Self {
-        Self::new(ending, fixtures::text(name))
-    }
-
-    fn run(&self, program_name: &str) -> Command {
-        let mut command = program(program_name);
-        command.arg(&self.path);
-        command
-    }
-
-    fn directory(&self) -> &Path {
-        self.path.parent().expect("a directory")
-    }
 }
 
 #[test]
@@ -174,7 +140,7 @@ text = ''.join(f'{n} ' + 'x' * 30 + chr(10) for n in range(200000)).encode()
 for at in range(0, len(text), 10000):
     os.write(1, text[at:at + 10000])
 ";
-    std::fs::write(&script.path, text).expect("write a script");
+    script.write(text);
     let (stdout, _) = Piped::start(&mut script.run("python3")).succeed(60);
     assert_eq!(stdout.lines().count() as u64, LINES);
     let (told, lost) = numbers(sensor, LINES);
@@ -191,68 +157,6 @@ fn fifty_thousand_lines_a_second_are_all_told() {
     let (stdout, _) = Piped::start(script.run("python3").args(arguments)).succeed(120);
     assert_eq!(stdout.lines().count() as u64, LINES);
     assert_eq!(numbers(sensor, LINES), (LINES, 0));
-}
-
-/// Asks for `/warm`, one after the other: the server shows that it has a thread a request, on which the sensor relies from
-/// then on.
-fn warm_up(port: u16) {
-    for _ in 0..20 {
-        let url = format!("http://127.0.0.1:{port}/warm");
-        assert_eq!(ureq::get(url).call().expect("ask").status(), 200);
-    }
-}
-
-/// Asks for `/0`, `/1`, … with as many requests at once, each in a trace named after its number.
-fn ask(port: u16, parallel: u32, requests: u32) {
-    let next = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..parallel {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= requests {
-                        break;
-                    }
-                    let url = format!("http://127.0.0.1:{port}/{number}");
-                    let agent = ureq::Agent::config_builder().max_idle_connections(0).build();
-                    let parent = format!("00-{}-00000000000000aa-01", trace(number));
-                    let request = ureq::Agent::from(agent).get(url).header("traceparent", parent);
-                    assert_eq!(request.call().expect("ask").status(), 200);
-                }
-            });
-        }
-    });
-}
-
-/// The trace of the request for `/number`.
-fn trace(number: u32) -> String {
-    format!("{:032x}", u128::from(number) + 1)
-}
-
-/// The number in `… /number`.
-fn number(text: &str) -> Option<u32> {
-    let (_, number) = text.split_once('/')?;
-    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
-}
-
-fn listening(server: &Process) -> Option<u16> {
-    server.stdout().lines().find_map(|line| line.strip_prefix("listening ")?.parse().ok())
-}
-
-/// A server whose standard output is a pipe that ends in a file.
-fn piped_server(command: &Command) -> (Process, u16) {
-    let words: Vec<String> = std::iter::once(command.get_program())
-        .chain(command.get_args())
-        .map(|word| format!("'{}'", word.to_string_lossy()))
-        .collect();
-    let line = format!("{} 2>&1 | cat", words.join(" "));
-    let mut shell = program("sh");
-    if let Some(directory) = command.get_current_dir() {
-        shell.current_dir(directory);
-    }
-    let process = Process::start(shell.arg("-c").arg(line));
-    let port = wait_until("the server to listen", patience(30), || listening(&process));
-    (process, port)
 }
 
 #[test]

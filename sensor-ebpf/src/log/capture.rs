@@ -36,14 +36,14 @@ pub(crate) struct Write {
     pub(crate) descriptor: u32,
 }
 
-/// Hands the write to the daemon, in chunks.
+/// Hands the write to the daemon, in chunks that are put together in a `slot` of the scratch map.
 #[inline(always)]
-pub(crate) fn capture(write: &Write) -> Result<(), Counter> {
+pub(crate) fn capture(slot: u32, write: &Write) -> Result<(), Counter> {
     count(LogCounter::Writes, 1);
     count(LogCounter::Bytes, u64::from(write.length));
-    let slot = LOG_SCRATCH.get_ptr_mut(0).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's, and no other write returns on it meanwhile.
-    let scratch = unsafe { &mut *slot };
+    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this program's, which is not run within itself.
+    let scratch = unsafe { &mut *scratch };
     begin(write, scratch);
     for _ in 0..STEPS {
         if reread(&scratch.done) >= reread(&scratch.total) {
@@ -59,12 +59,12 @@ pub(crate) fn capture(write: &Write) -> Result<(), Counter> {
 
 /// Bytes went into a followed pipe from no user memory: the daemon is told of the gap.
 #[inline(always)]
-pub(crate) fn spliced(pipe: u64, length: u32) -> Result<(), Counter> {
+pub(crate) fn spliced(slot: u32, pipe: u64, length: u32) -> Result<(), Counter> {
     count(LogCounter::Spliced, 1);
     count(LogCounter::SplicedBytes, u64::from(length));
-    let slot = LOG_SCRATCH.get_ptr_mut(0).ok_or(Counter::KernelMemory)?;
+    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
     // SAFETY: as above.
-    let scratch = unsafe { &mut *slot };
+    let scratch = unsafe { &mut *scratch };
     let write = Write { pipe, length, buffers: Buffers::NONE, descriptor: sensor_common::log::NO_DESCRIPTOR };
     begin(&write, scratch);
     scratch.flags = u32::from(GAP | LAST);

@@ -31,9 +31,9 @@ pub(super) static LOG_LOST: LruHashMap<Writer, u32> = LruHashMap::with_max_entri
 #[map]
 static LOG_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(LogCounter::LEN, 0);
 
-/// Where a chunk is put together.
+/// Where a chunk is put together, a slot for each program that may be preempted by another.
 #[map]
-pub(super) static LOG_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+pub(super) static LOG_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// Where an opened record is put together.
 #[map]

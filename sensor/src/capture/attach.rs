@@ -2,7 +2,7 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, Program, ProgramError, RawTracePoint, TracePoint},
+    programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
 };
 
 use super::{CaptureError, Kernel, Route, load::MARK, walk};
@@ -35,31 +35,32 @@ const LOG_EXEC: &str = "log_exec";
 /// Programs that see writes to pipes and terminals, and the function at whose return they are.
 const LOG_PIPE: (&str, &str) = ("log_pipe_write", "pipe_write");
 const LOG_TTY: (&str, &str) = ("log_tty_write", "tty_write");
-/// The same where functions cannot be traced, and the call at whose return they are.
-const LOG_SYSCALLS: [(&str, &str); 6] = [
-    ("log_write", "write"),
-    ("log_writev", "writev"),
-    ("log_splice", "splice"),
-    ("log_sendfile", "sendfile64"),
-    ("log_tee", "tee"),
-    ("log_vmsplice", "vmsplice"),
-];
+/// The program that sees them where functions cannot be traced, and its tracepoint.
+const LOG_SYSCALL: (&str, &str) = ("log_sys_exit", "sys_exit");
 
 /// Attaches what every route needs.
 pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
 }
 
-/// Attaches what captures standard streams, by the best way that the kernel allows; that way's name.
-pub(super) fn logs(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<&'static str, CaptureError> {
+/// Attaches what captures standard streams, by the best way that the kernel and the chosen route allow; that way's name.
+pub(super) fn logs(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel,
+    route: Option<Route>,
+) -> Result<&'static str, CaptureError> {
     raw_tracepoint(ebpf, LOG_EXEC, "sched_process_exec")?;
-    let by_function = log_fentry(ebpf, kernel);
-    let Err(refused_fentry) = by_function else { return Ok("fentry") };
-    LOG_SYSCALLS.iter().try_for_each(|(name, call)| tracepoint(ebpf, name, call)).map_err(|error| {
-        CaptureError::Unsupported(format!(
-            "the kernel allows no way to standard streams\n  fentry: {refused_fentry}\n  syscall: {error}"
-        ))
-    })?;
+    if route.is_none_or(|route| route == Route::Fentry) {
+        let Err(error) = log_fentry(ebpf, kernel) else { return Ok("fentry") };
+        // Both ways at once would tell each line twice.
+        unload(ebpf, [LOG_PIPE.0, LOG_TTY.0]);
+        if route.is_some() {
+            return Err(error);
+        }
+        tracing::debug!("standard streams cannot be captured by functions: {}", error.brief());
+    }
+    let (program, tracepoint) = LOG_SYSCALL;
+    raw_tracepoint(ebpf, program, tracepoint)?;
     Ok("syscall")
 }
 
@@ -74,14 +75,6 @@ fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     Ok(())
 }
 
-fn tracepoint(ebpf: &mut Ebpf, name: &str, call: &str) -> Result<(), CaptureError> {
-    let program: &mut TracePoint = get(ebpf, name)?;
-    let loaded = program.load();
-    loaded
-        .and_then(|()| program.attach("syscalls", &format!("sys_exit_{call}")).map(drop))
-        .map_err(|error| refused(name, error))
-}
-
 /// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it
 /// before an error is detached again.
 pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
@@ -92,31 +85,34 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
     };
     let result = result.and_then(|()| walk::load(ebpf, route));
     if result.is_err() {
-        for program in programs(route).into_iter().chain(walk::programs(route).map(str::to_owned)) {
-            // One that was not loaded cannot be unloaded, and need not be.
-            let _ = match ebpf.program_mut(&program) {
-                Some(Program::FEntry(program)) => program.unload(),
-                Some(Program::FExit(program)) => program.unload(),
-                Some(Program::RawTracePoint(program)) => program.unload(),
-                _ => Ok(()),
-            };
-        }
+        unload(ebpf, programs(route).into_iter().chain(walk::programs(route)));
     }
     result
 }
 
+fn unload(ebpf: &mut Ebpf, programs: impl IntoIterator<Item = &'static str>) {
+    for program in programs {
+        // One that was not loaded cannot be unloaded, and need not be.
+        let _ = match ebpf.program_mut(program) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+    }
+}
+
 /// Names of all programs of a route.
-fn programs(route: Route) -> Vec<String> {
+fn programs(route: Route) -> Vec<&'static str> {
     match route {
         Route::Fentry => [FENTRY, SENDPAGE]
             .iter()
             .chain(&FEXIT)
             .map(|(program, _)| *program)
             .chain(RECVMSG.iter().map(|(_, program)| *program))
-            .map(str::to_owned)
             .collect(),
-        Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
-        Route::Syscall => SYSCALL.iter().map(|program| (*program).to_owned()).collect(),
+        Route::Socket => SOCKET.to_vec(),
+        Route::Syscall => SYSCALL.to_vec(),
     }
 }
 

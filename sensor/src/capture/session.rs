@@ -86,7 +86,7 @@ impl Capture {
         let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
         let logs = match settings.log_ring_bytes {
             Some(ring_bytes) => {
-                let way = attach::logs(&mut ebpf, &kernel)?;
+                let way = attach::logs(&mut ebpf, &kernel, settings.route)?;
                 Some(LogCapture::new(&mut ebpf, way, ring_bytes)?)
             }
             None => None,

@@ -56,17 +56,17 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     capture.forward_messages();
 
     let sinks = sinks(&args.print, &kernel, capture.route().name()).shipping(shipper.sink());
+    let mut log_sinks: Vec<Box<dyn Sink>> = vec![Box::new(log::Loki::new(shipper.log_sink()))];
     let shipping = Shipping::start(shipper);
     let log_capture = capture.take_logs();
     let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
     if let Some(log_capture) = log_capture {
-        let mut printers: Vec<Box<dyn Sink>> = Vec::new();
         if args.print.contains(&Print::Logs) {
-            printers.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
+            log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
         }
         let (logs, choices) = (&config.logs, config.logs.choices());
         let requests = pipeline.requests();
-        let reader = Reader::start(log_capture, logs, choices, printers, requests, registry.clone())?;
+        let reader = Reader::start(log_capture, logs, choices, log_sinks, requests, registry.clone())?;
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());

@@ -23,9 +23,11 @@ use crate::trace::WallClock;
 pub trait Sink: Send {
     /// Takes records.
     fn take(&mut self, records: &[Record]);
+    /// What is due some ten times a second.
+    fn turn(&mut self) {}
     /// Records that it could not take.
     fn dropped(&self) -> u64;
-    /// Whether nobody wants any more of them.
+    /// Whether nobody will take any more of them; then the sensor ends.
     fn is_closed(&self) -> bool;
     /// Passes on what it still holds.
     fn finish(self: Box<Self>);
@@ -145,10 +147,7 @@ fn run(mut work: Work, stop: &AtomicBool, closed: &AtomicBool) {
         if measured.elapsed() >= METRICS {
             measured = Instant::now();
             work.measure();
-            closed.store(
-                !work.sinks.is_empty() && work.sinks.iter().all(|sink| sink.is_closed()),
-                Ordering::Relaxed,
-            );
+            closed.store(work.sinks.iter().any(|sink| sink.is_closed()), Ordering::Relaxed);
         }
         if last && !more {
             break;
@@ -181,6 +180,9 @@ impl Work {
         self.engine.turn(now_ns(), self.clock, &mut self.told);
         self.streams.turn(self.capture.pipes(), &mut self.engine);
         self.pass_on();
+        for sink in &mut self.sinks {
+            sink.turn();
+        }
     }
 
     fn finish(mut self) {

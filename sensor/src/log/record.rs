@@ -109,7 +109,8 @@ fn time(unix_ns: u64) -> String {
     humantime::format_rfc3339_nanos(SystemTime::UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
 }
 
-fn hex(id: &[u8]) -> String {
+/// In hexadecimal digits.
+pub(super) fn hex(id: &[u8]) -> String {
     use std::fmt::Write as _;
     id.iter().fold(String::with_capacity(2 * id.len()), |mut text, byte| {
         // Writing to a string does not fail.
