@@ -6,6 +6,7 @@
 
 pub mod cause;
 pub mod connection;
+pub mod flow;
 pub mod http2;
 pub mod log;
 pub mod offsets;

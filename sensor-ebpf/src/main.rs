@@ -14,6 +14,7 @@
 mod buffers;
 mod count;
 mod emit;
+mod flow;
 mod globals;
 mod hooks;
 mod http2;

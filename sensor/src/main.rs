@@ -7,7 +7,7 @@ use sensor::{
     capture::CaptureError,
     cli::{
         args::{Args, Command},
-        check, log, run,
+        check, flows, log, run,
     },
     config::{Config, ConfigError},
 };
@@ -39,6 +39,7 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
     let path = match &args.command {
         Command::Run(run) => run.config.as_deref(),
         Command::Check(check) => check.config.as_deref(),
+        Command::Flows(_) => None,
     };
     let mut config = Config::load(path)?;
     if let Some(filter) = &args.log {
@@ -51,6 +52,10 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(run::run(args, config))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Flows(args) => {
+            flows::flows(args, &mut std::io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Check(_) => {

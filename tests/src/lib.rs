@@ -13,11 +13,13 @@
 pub mod calls;
 pub mod client;
 pub mod fixtures;
+pub mod flows;
 pub mod http2;
 pub mod link;
 pub mod logs;
 pub mod loki;
 pub mod metrics;
+pub mod netns;
 pub mod process;
 pub mod receiver;
 pub mod sensor;

@@ -25,6 +25,7 @@ pub struct Options {
     capture: Vec<(String, String)>,
     target: Vec<(String, String)>,
     logs: Vec<(String, String)>,
+    flow: Vec<(String, String)>,
     arguments: Vec<String>,
     more: String,
     environment: Vec<(String, String)>,
@@ -49,6 +50,13 @@ impl Options {
     #[must_use]
     pub fn capture(mut self, key: &str, value: &str) -> Self {
         self.capture.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A setting below `flow`.
+    #[must_use]
+    pub fn flow(mut self, key: &str, value: &str) -> Self {
+        self.flow.push((key.to_owned(), value.to_owned()));
         self
     }
 
@@ -98,6 +106,7 @@ impl Options {
         section("capture", &capture)
             + &section("target", &self.target)
             + &section("logs", &self.logs)
+            + &section("flow", &self.flow)
             + &self.more
     }
 

@@ -44,8 +44,9 @@ pub(crate) fn release_build(workspace: &Workspace) -> Command {
 
 /// `run` is what is meant when no command of the sensor is named.
 fn sensor_arguments(given: Vec<OsString>) -> Vec<OsString> {
-    let named =
-        given.first().is_some_and(|first| ["run", "check"].iter().any(|name| first == OsStr::new(name)));
+    let named = given
+        .first()
+        .is_some_and(|first| ["run", "check", "flows"].iter().any(|name| first == OsStr::new(name)));
     if named { given } else { [OsString::from("run")].into_iter().chain(given).collect() }
 }
 
@@ -63,5 +64,6 @@ mod tests {
         assert_eq!(arguments(&["--duration", "5s"]), ["run", "--duration", "5s"]);
         assert_eq!(arguments(&["run", "--print", "spans"]), ["run", "--print", "spans"]);
         assert_eq!(arguments(&["check", "--config", "f"]), ["check", "--config", "f"]);
+        assert_eq!(arguments(&["flows"]), ["flows"]);
     }
 }

@@ -2,6 +2,7 @@
 
 mod close;
 mod fentry;
+mod flow;
 mod log;
 mod log_exec;
 mod log_fentry;

@@ -1,8 +1,8 @@
 //! Programs that do nothing, one a kind of hook: attached for a moment, they show whether the kernel allows the kind.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, fentry, kprobe, uprobe},
-    programs::{BtfTracePointContext, FEntryContext, ProbeContext},
+    macros::{btf_tracepoint, fentry, kprobe, raw_tracepoint, uprobe},
+    programs::{BtfTracePointContext, FEntryContext, ProbeContext, RawTracePointContext},
 };
 
 #[fentry(function = "tcp_sendmsg")]
@@ -12,6 +12,11 @@ fn trial_fentry(_ctx: FEntryContext) -> i32 {
 
 #[btf_tracepoint(function = "sched_process_exit")]
 fn trial_tracepoint(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[raw_tracepoint]
+fn trial_raw_tracepoint(_ctx: RawTracePointContext) -> u32 {
     0
 }
 

@@ -14,6 +14,10 @@ const COMMON: [(&str, &str); 4] = [
     ("sched_process_fork", "sched_process_fork"),
     ("sched_process_exit", "sched_process_exit"),
 ];
+/// The program of connections, named as its tracepoint.
+const FLOW: &str = "inet_sock_set_state";
+/// Programs of resets, named as their tracepoints.
+const RESETS: [&str; 2] = ["tcp_receive_reset", "tcp_send_reset"];
 /// Programs of the socket route, named as their tracepoints.
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
@@ -73,6 +77,21 @@ fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
         loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
     }
     Ok(())
+}
+
+/// Attaches the program of connections.
+pub(super) fn flow(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    if kernel.flow_offsets.is_none() {
+        return Err(CaptureError::Unsupported(
+            "the kernel's BTF does not describe struct tcp_sock".to_owned(),
+        ));
+    }
+    raw_tracepoint(ebpf, FLOW, FLOW)
+}
+
+/// Attaches the programs of resets.
+pub(super) fn resets(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    RESETS.into_iter().try_for_each(|name| raw_tracepoint(ebpf, name, name))
 }
 
 /// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use btf_rs::{Btf, BtfType, Struct, Type};
-use sensor_common::offsets::{ABSENT, Offsets};
+use sensor_common::{
+    flow::FlowOffsets,
+    offsets::{ABSENT, Offsets},
+};
 
 /// Where the kernel shows its own types.
 pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -49,6 +52,8 @@ pub struct Kernel {
     pub has_tty_write_iter: bool,
     /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
     pub recvmsg_parameters: Option<u32>,
+    /// Where the members lie that the programs of connections read; `None` when one is not there.
+    pub flow_offsets: Option<FlowOffsets>,
 }
 
 impl Kernel {
@@ -65,6 +70,7 @@ impl Kernel {
             has_sendpage: types.parameters("tcp_sendpage").is_ok(),
             has_tty_write_iter: types.parameters("tty_write").is_ok_and(|count| count == 2),
             recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
+            flow_offsets: types.flow_offsets().ok(),
         };
         drop(types);
         // SAFETY: the function has no preconditions. It gives the memory back, which the allocator would keep.
@@ -142,6 +148,22 @@ impl Types {
             iter_kind_mask,
             iter_iovec: self.enumerator("iter_type", "ITER_IOVEC")?,
             iter_is_ubuf: self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT),
+        })
+    }
+
+    /// All offsets that the programs of connections need.
+    fn flow_offsets(&self) -> Result<FlowOffsets, BtfError> {
+        Ok(FlowOffsets {
+            skc_state: self.offset("sock_common", &["skc_state"])?,
+            sk_err: self.offset("sock", &["sk_err"])?,
+            inet_sport: self.offset("inet_sock", &["inet_sport"])?,
+            bytes_sent: self.offset("tcp_sock", &["bytes_sent"])?,
+            bytes_retrans: self.offset("tcp_sock", &["bytes_retrans"])?,
+            bytes_received: self.offset("tcp_sock", &["bytes_received"])?,
+            segs_out: self.offset("tcp_sock", &["segs_out"])?,
+            segs_in: self.offset("tcp_sock", &["segs_in"])?,
+            total_retrans: self.offset("tcp_sock", &["total_retrans"])?,
+            srtt_us: self.offset("tcp_sock", &["srtt_us"])?,
         })
     }
 

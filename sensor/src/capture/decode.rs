@@ -121,7 +121,7 @@ fn endpoints(tuple: &record::Tuple) -> protocol::Endpoints {
 }
 
 /// An IPv4-mapped address is shown as what it is: an IPv4 address.
-fn address(address: [u8; 16], port: u16) -> SocketAddr {
+pub(super) fn address(address: [u8; 16], port: u16) -> SocketAddr {
     SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port)
 }
 

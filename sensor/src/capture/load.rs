@@ -6,9 +6,9 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     programs::{RawTracePoint, loaded_programs},
 };
-use sensor_common::offsets::Offsets;
+use sensor_common::{flow::FlowOffsets, offsets::Offsets};
 
-use super::{CaptureError, Settings};
+use super::{CaptureError, Kernel, Settings};
 
 /// The program by whose name a running sensor is known.
 pub(super) const MARK: &str = "lionpay_destroy";
@@ -31,8 +31,14 @@ struct OffsetsPod(Offsets);
 // SAFETY: `repr(C)` and 32-bit integers only.
 unsafe impl Pod for OffsetsPod {}
 
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct FlowOffsetsPod(FlowOffsets);
+// SAFETY: as above.
+unsafe impl Pod for FlowOffsetsPod {}
+
 /// Makes the maps and prepares the programs; nothing is attached yet.
-pub(super) fn load(settings: &Settings, offsets: Offsets, log_level: u8) -> Result<Ebpf, CaptureError> {
+pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Result<Ebpf, CaptureError> {
     if OBJECT.is_empty() {
         return Err(CaptureError::NoObject);
     }
@@ -47,7 +53,8 @@ pub(super) fn load(settings: &Settings, offsets: Offsets, log_level: u8) -> Resu
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
-        .override_global("OFFSETS", &OffsetsPod(offsets), true)
+        .override_global("OFFSETS", &OffsetsPod(kernel.offsets), true)
+        .override_global("FLOW_OFFSETS", &FlowOffsetsPod(kernel.flow_offsets.unwrap_or_default()), true)
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
         .override_global("SENSOR_TGID", &own, true)
         .override_global("SELECTED_ONLY", &selected_only, true)

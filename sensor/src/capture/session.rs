@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Capability, CaptureError, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
@@ -35,6 +35,7 @@ pub struct Capture {
     max_connections: u32,
     rejected: u64,
     logs: Option<LogCapture>,
+    flows: Option<Flows>,
     missed: Missed,
     ebpf: Ebpf,
 }
@@ -80,7 +81,7 @@ impl Capture {
                 )));
             }
         }
-        let mut ebpf = load(settings, kernel.offsets, log_level)?;
+        let mut ebpf = load(settings, &kernel, log_level)?;
         attach::common(&mut ebpf)?;
         check_alone(&ebpf)?;
         let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
@@ -91,6 +92,7 @@ impl Capture {
             }
             None => None,
         };
+        let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel)).transpose()?;
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
@@ -115,6 +117,7 @@ impl Capture {
             max_connections: settings.max_connections,
             rejected: 0,
             logs,
+            flows,
             missed: Missed::of(&ebpf),
             ebpf,
         })
@@ -152,13 +155,22 @@ impl Capture {
         programs
     }
 
-    /// Waits until the ring buffer is filling up. Records below that mark wait for the reader's timer.
+    /// Waits until a ring buffer is filling up. Records below that mark wait for the reader's timer.
     ///
     /// # Errors
     /// When the descriptor can no longer be watched.
     pub async fn filling(&self) -> std::io::Result<()> {
-        self.events.readable().await?.clear_ready();
-        Ok(())
+        let events = async {
+            self.events.readable().await?.clear_ready();
+            Ok(())
+        };
+        match &self.flows {
+            Some(flows) => tokio::select! {
+                result = events => result,
+                result = flows.filling() => result,
+            },
+            None => events.await,
+        }
     }
 
     /// Hands all records that wait, up to `limit`, to `sink`.
@@ -175,6 +187,11 @@ impl Capture {
             drained.bytes += RECORD_HEADER + item.len().next_multiple_of(RECORD_ALIGNMENT) as u64;
         }
         drained
+    }
+
+    /// What is told of connections below HTTP; `None` when that is not asked for.
+    pub fn flows(&mut self) -> Option<&mut Flows> {
+        self.flows.as_mut()
     }
 
     /// Records that were not whole or of no known kind; expected 0.

@@ -51,4 +51,6 @@ pub struct Settings {
     pub log_ring_bytes: Option<u32>,
     /// Whether only processes named by [`super::Capture::target`] are followed.
     pub selected_only: bool,
+    /// Whether connections are followed below HTTP.
+    pub flows: bool,
 }

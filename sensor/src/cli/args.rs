@@ -27,6 +27,8 @@ pub enum Command {
     Run(Run),
     /// Say line by line what this kernel and this configuration allow
     Check(Check),
+    /// Print the TCP connections of this host now, in all network namespaces, with the names of who speaks
+    Flows(Flows),
 }
 
 /// The arguments of `sensor run`.
@@ -67,6 +69,34 @@ pub struct Check {
     pub config: Option<PathBuf>,
 }
 
+/// The arguments of `sensor flows`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Flows {
+    /// What comes first: the greatest figure, or the alphabet
+    #[arg(long, value_name = "WHAT", default_value = "sent")]
+    pub sort: Sort,
+    /// Print at most this many
+    #[arg(long, value_name = "COUNT")]
+    pub limit: Option<usize>,
+}
+
+/// The order of connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// Bytes sent
+    Sent,
+    /// Bytes received
+    Received,
+    /// Segments sent again
+    Retransmits,
+    /// Round-trip time
+    Rtt,
+    /// Name of the local process
+    Service,
+    /// Name or place of the other end
+    Peer,
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) => Err("must be more than nothing".to_owned()),
@@ -88,7 +118,7 @@ mod tests {
     fn run(line: &str) -> Run {
         match parse(line).unwrap().command {
             Command::Run(run) => run,
-            Command::Check(check) => panic!("{check:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -109,6 +139,14 @@ mod tests {
         assert_eq!(all.duration, Some(Duration::from_secs(90)));
         assert_eq!(all.print, [Print::Spans, Print::Logs]);
         assert_eq!(all.logs, [Choice::Pid(42), Choice::Command("app.py".to_owned())]);
+    }
+
+    #[test]
+    fn flows_are_sorted_by_bytes_sent_unless_asked_otherwise() {
+        let flows = |line: &str| parse(line).unwrap().command;
+        assert_eq!(flows("sensor flows"), Command::Flows(Flows { sort: Sort::Sent, limit: None }));
+        let asked = Flows { sort: Sort::Rtt, limit: Some(3) };
+        assert_eq!(flows("sensor flows --sort rtt --limit 3"), Command::Flows(asked));
     }
 
     #[test]

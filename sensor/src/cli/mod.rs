@@ -3,6 +3,7 @@
 pub mod args;
 pub mod check;
 pub mod display;
+pub mod flows;
 pub mod lines;
 pub mod log;
 pub mod output;

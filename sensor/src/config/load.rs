@@ -26,6 +26,7 @@ const ROUTES: RangeInclusive<usize> = 1..=10_000;
 const SERIES: RangeInclusive<usize> = 10..=1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const FLOW_INTERVAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
 const PAIR_TIMEOUT: RangeInclusive<Duration> = SECOND..=Duration::from_secs(24 * 3600);
 const MINUTE_TO_MONTH: RangeInclusive<Duration> = MINUTE..=Duration::from_secs(30 * 24 * 3600);
 const SPOOL_BYTES: RangeInclusive<u64> = 1024 * 1024..=1 << 40;
@@ -94,6 +95,8 @@ impl Config {
         within("http.max_routes", &self.http.max_routes, &ROUTES)?;
         let connections = *CONNECTIONS.start() as usize..=*CONNECTIONS.end() as usize;
         within("http.max_connections", &self.http.max_connections, &connections)?;
+        within("flow.max_connections", &self.flow.max_connections, &connections)?;
+        lasts("flow.interval", self.flow.interval, &FLOW_INTERVAL)?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
         lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
         self.validate_ship()?;
@@ -237,6 +240,7 @@ log: warn,sensor=debug
 capture: {route: socket, head_bytes: 4096, ring_bytes: 65536, max_connections: 64}
 target: {processes: [nginx, shop], exclude: [curl]}
 http: {max_routes: 1, max_connections: 100, pair_timeout: 1m 30s}
+flow: {enabled: false, interval: 1s, max_connections: 64}
 metric: {max_series: 10}
 ";
         let config = parse(text).unwrap();
@@ -248,6 +252,8 @@ metric: {max_series: 10}
         assert_eq!(config.target.exclude, ["curl"]);
         assert_eq!((config.http.max_routes, config.http.max_connections), (1, 100));
         assert_eq!(config.http.pair_timeout, Duration::from_secs(90));
+        assert!(!config.flow.enabled);
+        assert_eq!((config.flow.interval, config.flow.max_connections), (Duration::from_secs(1), 64));
         assert_eq!(config.metric.max_series, 10);
     }
 
@@ -306,6 +312,7 @@ metric: {max_series: 10}
             "`http.pair_timeout` is 1day 1h, but must be 1s to 24h"
         );
         assert!(refused("capture: {ring_bytes: 1024}").contains("65536 to 1073741824"));
+        assert_eq!(refused("flow: {interval: 2h}"), "`flow.interval` is 2h, but must be 1s to 1h");
         assert!(refused("http: {max_routes: 0}").contains("1 to 10000"));
         assert!(refused("target: {processes: ['']}").contains("target.processes"));
         assert!(refused("log: 'a=b=c'").contains("`log`"));

@@ -26,6 +26,8 @@ pub struct Config {
     pub target: Target,
     /// How HTTP is read.
     pub http: Http,
+    /// How connections are followed, whatever is spoken on them.
+    pub flow: Flow,
     /// How metrics are kept.
     pub metric: Metric,
     /// What containers write to standard output and error.
@@ -42,6 +44,7 @@ impl Default for Config {
             capture: Capture::default(),
             target: Target::default(),
             http: Http::default(),
+            flow: Flow::default(),
             metric: Metric::default(),
             logs: Logs::default(),
             ship: Ship::default(),
@@ -60,6 +63,7 @@ impl Config {
             max_connections: self.capture.max_connections,
             log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
+            flows: self.flow.enabled,
         }
     }
 }
@@ -150,6 +154,28 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { max_routes: 100, max_connections: 32_768, pair_timeout: Duration::from_secs(600) }
+    }
+}
+
+/// How connections are followed, whatever is spoken on them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Flow {
+    /// Whether they are.
+    pub enabled: bool,
+    /// How often the figures of open connections are read: 1s to 1h.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub interval: Duration,
+    /// Connections that the daemon remembers: 64 to 4194304. What passes on one beyond that is told at its end, and
+    /// it is counted. One takes about 0.5 KiB of memory.
+    pub max_connections: usize,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Self { enabled: true, interval: Duration::from_secs(10), max_connections: 65_536 }
     }
 }
 

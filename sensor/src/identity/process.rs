@@ -70,6 +70,18 @@ impl Processes {
     }
 }
 
+impl Processes {
+    /// The name of a process that runs; `None` when it is gone.
+    pub fn find(&mut self, tgid: u32) -> Option<Arc<str>> {
+        if let Some(name) = self.names.get(&tgid) {
+            return Some(Arc::clone(name));
+        }
+        let name: Arc<str> = from_proc(tgid)?.into();
+        self.names.put(tgid, Arc::clone(&name));
+        Some(name)
+    }
+}
+
 /// All processes that run now, with their names.
 #[must_use]
 pub fn running() -> HashMap<u32, String> {

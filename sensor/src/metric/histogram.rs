@@ -40,6 +40,47 @@ pub static DURATION: Buckets = Buckets {
 pub static SIZE: Buckets =
     Buckets { bounds: &[100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000], scale: 1 };
 
+/// Seconds, from nanoseconds: what passes within a network, from a tenth of a millisecond on.
+pub static LATENCY: Buckets = Buckets {
+    bounds: &[
+        MILLISECOND / 10,
+        MILLISECOND / 4,
+        MILLISECOND / 2,
+        MILLISECOND,
+        5 * MILLISECOND / 2,
+        5 * MILLISECOND,
+        10 * MILLISECOND,
+        25 * MILLISECOND,
+        50 * MILLISECOND,
+        100 * MILLISECOND,
+        250 * MILLISECOND,
+        500 * MILLISECOND,
+        1_000 * MILLISECOND,
+        2_500 * MILLISECOND,
+        5_000 * MILLISECOND,
+    ],
+    scale: NANOSECONDS,
+};
+
+/// Seconds, from nanoseconds: how long something lives, up to a day.
+pub static LIFETIME: Buckets = Buckets {
+    bounds: &[
+        10 * MILLISECOND,
+        100 * MILLISECOND,
+        1_000 * MILLISECOND,
+        10_000 * MILLISECOND,
+        60_000 * MILLISECOND,
+        600_000 * MILLISECOND,
+        3_600_000 * MILLISECOND,
+        86_400_000 * MILLISECOND,
+    ],
+    scale: NANOSECONDS,
+};
+
+/// Buckets of [`LATENCY`], the one without a bound included.
+pub const LATENCY_SLOTS: usize = 16;
+/// Buckets of [`LIFETIME`], the one without a bound included.
+pub const LIFETIME_SLOTS: usize = 9;
 /// Buckets of [`DURATION`], the one without a bound included.
 pub const DURATION_SLOTS: usize = 15;
 /// Buckets of [`SIZE`], the one without a bound included.
@@ -136,7 +177,13 @@ mod tests {
 
     #[test]
     fn bounds_rise_and_fit_the_histograms() {
-        for (buckets, slots) in [(&DURATION, DURATION_SLOTS), (&SIZE, SIZE_SLOTS)] {
+        let known = [
+            (&DURATION, DURATION_SLOTS),
+            (&SIZE, SIZE_SLOTS),
+            (&LATENCY, LATENCY_SLOTS),
+            (&LIFETIME, LIFETIME_SLOTS),
+        ];
+        for (buckets, slots) in known {
             assert_eq!(buckets.bounds.len() + 1, slots);
             assert!(buckets.bounds.is_sorted());
         }

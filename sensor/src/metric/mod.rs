@@ -12,6 +12,8 @@
 
 pub mod endpoint;
 pub mod family;
+pub mod flow;
+pub mod graph;
 pub mod group;
 pub mod histogram;
 pub mod http;

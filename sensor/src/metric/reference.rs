@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::family::{self, Family};
-use super::histogram::{Buckets, DURATION, SIZE};
+use super::histogram::{Buckets, DURATION, LATENCY, LIFETIME, SIZE};
 use crate::config::reference::assert_up_to_date;
 
 const HEAD: &str = "\
@@ -40,6 +40,30 @@ The families of one role share their label sets, of which at most `metric.max_se
 no room goes to one series whose labels are all `other`, and is counted in `sensor_series_folded_total`.
 ";
 
+const FLOW: &str = "
+| label | value |
+|---|---|
+| `service_name` | the local process's service: of an opened connection the one that connected, of an accepted one the one that called `listen`; absent when that is not known |
+| `peer_service_name` | the other end's service, where that is a process of this host; else absent |
+| `peer_dns_name` | the name by which the other end's address was looked up; absent where none is known |
+| `peer_network` | `node`: this host; `pod`: another network namespace of this host; `vpc`: another private, shared, link-local or unique local address; `internet`: any other |
+| `server_port` | the listener's port, where it is known which end listens; absent from 32768 on, where the ports of clients are |
+| `error_type` | `refused`; `timeout`: nobody answered; `unreachable`: no way there, by a router's or this host's word; `reset`: the other end cut it; `aborted`: this end gave up; `other`; absent on the end of a connection without an error |
+| `direction` | `sent` or `received` |
+
+A connection with both ends on this host is two of these: one opened, one accepted. Bytes, segments and retransmits are the
+kernel's own (`struct tcp_sock`, as `ss -ti` shows them), told once an interval while a connection lives and at its end.
+What a connection moved before the sensor started is not in them.
+
+";
+
+const GRAPH: &str = "
+`client` and `server` are services; an end that is no process of this host is the name by which it was looked up or that the
+request names, else where it is (`peer_network` above). `connection_type` is absent where both ends are services of this
+host, `virtual_node` where one is not, and `tcp` for connections on which no exchange was seen: each counts as one request, at
+its end, and has no duration.
+";
+
 #[test]
 fn the_metrics_page_is_up_to_date() {
     let mut text = HEAD.to_owned();
@@ -51,6 +75,13 @@ fn the_metrics_page_is_up_to_date() {
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);
     buckets(&mut text, "Sizes, in bytes", &SIZE);
+    let flow: Vec<&Family> = family::flow().copied().collect();
+    section(&mut text, "## TCP connections", &flow);
+    text.push_str(FLOW);
+    buckets(&mut text, "`tcp_connect_duration_seconds` and `tcp_rtt_seconds`", &LATENCY);
+    buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
+    section(&mut text, "## Service graph", &family::GRAPH);
+    text.push_str(GRAPH);
     section(&mut text, "## The sensor itself", family::OWN);
     assert_up_to_date("metrics.md", &text);
 }

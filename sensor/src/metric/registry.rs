@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::family::{self, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
+use super::flow::FlowMetrics;
+use super::graph::{Graph, graph};
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
@@ -16,6 +18,8 @@ use crate::semantic;
 pub struct Registry {
     server: HttpGroup,
     client: HttpGroup,
+    flow: FlowMetrics,
+    graph: Graph,
     rpc_server: RpcGroup,
     rpc_client: RpcGroup,
     own: Own,
@@ -31,6 +35,8 @@ impl Registry {
         Self {
             server: HttpGroup::new(&HTTP_SERVER, max_series),
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
+            flow: FlowMetrics::new(max_series),
+            graph: graph(max_series),
             rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
             rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
             own,
@@ -49,6 +55,16 @@ impl Registry {
         }
     }
 
+    /// What is known of TCP connections.
+    pub fn flow(&mut self) -> &mut FlowMetrics {
+        &mut self.flow
+    }
+
+    /// The service graph.
+    pub fn graph(&mut self) -> &mut Graph {
+        &mut self.graph
+    }
+
     /// What the sensor says of itself.
     pub fn own(&mut self) -> &mut Own {
         &mut self.own
@@ -59,6 +75,8 @@ impl Registry {
     pub fn expire(&mut self, before_ns: u64) -> usize {
         self.server.expire(before_ns)
             + self.client.expire(before_ns)
+            + self.flow.expire(before_ns)
+            + self.graph.expire(before_ns)
             + self.rpc_server.expire(before_ns)
             + self.rpc_client.expire(before_ns)
     }
@@ -82,6 +100,11 @@ impl Registry {
                 self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
             }
         }
+        let graph = family::GRAPH.iter().map(|known| (*known, self.graph.len(), self.graph.folded()));
+        for (known, held, folded) in self.flow.fill().chain(graph) {
+            self.own.set(&family::SERIES, &[known.name], held as f64);
+            self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
+        }
         let usage = Usage::read()?;
         self.own.set(&family::PROCESS_CPU, &[], usage.cpu.as_secs_f64());
         self.own.set(&family::PROCESS_MEMORY, &[], usage.resident_bytes as f64);
@@ -91,8 +114,21 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 5] {
-        [&self.server, &self.client, &self.rpc_server, &self.rpc_client, &self.own]
+    pub fn sources(&self) -> [&dyn Source; 11] {
+        let [pairs, failed, closed, resets, listeners] = self.flow.sources();
+        [
+            &self.server,
+            &self.client,
+            &self.rpc_server,
+            &self.rpc_client,
+            pairs,
+            failed,
+            closed,
+            resets,
+            listeners,
+            &self.graph,
+            &self.own,
+        ]
     }
 
     /// Calls `visit` with every series, family by family.

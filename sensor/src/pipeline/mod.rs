@@ -1,12 +1,14 @@
 //! The way of the data through the daemon: one task takes records from the capture, pairs them, names them and
 //! hands the exchanges on.
 
+mod flows;
 mod own;
 mod sinks;
 mod targets;
 
 use std::sync::Arc;
 
+use flows::Flows;
 pub use own::Own;
 pub use sinks::Sinks;
 use targets::Targets;
@@ -38,6 +40,7 @@ pub struct Pipeline {
     registry: Shared,
     sinks: Sinks,
     own: Own,
+    flows: Option<Flows>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -58,6 +61,8 @@ impl Pipeline {
         sinks: Sinks,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
+        let mut processes = Processes::default();
+        let flows = Flows::start(config, &mut capture, &mut processes, &targets, &registry);
         Ok(Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
@@ -67,13 +72,14 @@ impl Pipeline {
                 has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
                 ..TrackerConfig::default()
             }),
-            processes: Processes::default(),
+            processes,
             requests: log::Requests::default(),
             targets,
             routes: RouteLimiter::new(config.http.max_routes),
             registry,
             sinks,
             own: Own::default(),
+            flows,
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -121,14 +127,26 @@ impl Pipeline {
                 self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
             }
         }
+        // First what is told of connections: exchanges are named by it.
+        let more = more | self.drain_flows();
         self.deliver();
         more
+    }
+
+    fn drain_flows(&mut self) -> bool {
+        let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self else {
+            return false;
+        };
+        flows.drain(RECORDS_A_TURN, capture, processes, targets, registry)
     }
 
     /// What is due once a second: time-outs, the sensor's own metrics, the terminal.
     pub fn second(&mut self, now_ns: u64) {
         self.tracker.expire(now_ns, &mut self.exchanges);
         self.deliver();
+        if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
+            flows.second(now_ns, capture, processes, targets, registry);
+        }
         self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
@@ -221,6 +239,9 @@ impl Pipeline {
             let mut registry = self.registry.lock();
             for observed in &self.observed {
                 registry.record(observed);
+            }
+            if let Some(flows) = &mut self.flows {
+                flows.exchanges(&self.observed, &mut self.processes, &self.targets, registry.graph());
             }
         }
         self.sinks.take(&self.observed);

@@ -54,6 +54,18 @@ impl Targets {
         self.exclude.iter().any(|excluded| excluded == name)
     }
 
+    /// Whether connections of this service are told; `None` stands for a process that is not known. The daemon's own are
+    /// not.
+    #[must_use]
+    pub(super) fn is_observed(&self, service: Option<&str>) -> bool {
+        let chosen =
+            |name: &str| self.processes.is_empty() || self.processes.iter().any(|known| known == name);
+        match service {
+            Some(name) => chosen(name) && !self.is_excluded(name) && name != env!("CARGO_PKG_NAME"),
+            None => self.processes.is_empty(),
+        }
+    }
+
     fn is_chosen(&self, name: &str) -> bool {
         self.processes.iter().any(|chosen| chosen == name) && !self.is_excluded(name)
     }

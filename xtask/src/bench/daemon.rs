@@ -24,6 +24,8 @@ const STILL: Duration = Duration::from_millis(500);
 pub(super) enum Target {
     Nginx,
     Host,
+    /// The whole host, without or with what is told of connections.
+    Flows(bool),
 }
 
 pub(super) struct Daemon {
@@ -51,9 +53,13 @@ impl Daemon {
         command.arg("run").stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
         match target {
             Target::Host => command.args(["--listen", &listen]),
-            Target::Nginx => {
+            Target::Nginx | Target::Flows(_) => {
                 let path = directory.path().join("sensor.yaml");
-                let text = format!("listen: \"{listen}\"\ntarget:\n  processes: [nginx]\n");
+                let settings = match target {
+                    Target::Flows(enabled) => format!("flow:\n  enabled: {enabled}\n"),
+                    _ => "target:\n  processes: [nginx]\n".to_owned(),
+                };
+                let text = format!("listen: \"{listen}\"\n{settings}");
                 fs::write(&path, text).context("cannot write the sensor's configuration")?;
                 command.arg("--config").arg(path)
             }

@@ -3,6 +3,7 @@
 //! Each measurement is a subcommand that owns one marked section of the page.
 
 mod daemon;
+mod flows;
 mod http;
 mod machine;
 mod metrics;
@@ -31,6 +32,8 @@ pub(crate) struct Options {
 enum Measurement {
     /// nginx under wrk, without and with the sensor (the default).
     Http(http::Options),
+    /// iperf3, and wrk with a connection a request, without and with what is told of connections.
+    Flows(flows::Options),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }
@@ -39,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     root::require("the sensor loads eBPF programs, which", "xtask bench")?;
     match &options.measurement {
         Some(Measurement::Http(http)) => http::run(workspace, http),
+        Some(Measurement::Flows(flows)) => flows::run(workspace, flows),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }

@@ -39,13 +39,21 @@ impl Load {
 /// # Errors
 /// wrk failed, or any request did: a figure with failures in it says nothing.
 pub(super) fn run(url: &str, seconds: u64) -> Result<Load> {
+    run_with(url, seconds, &[])
+}
+
+/// The same with more arguments.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn run_with(url: &str, seconds: u64, arguments: &[&str]) -> Result<Load> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let script = directory.path().join("report.lua");
     fs::write(&script, SCRIPT).context("cannot write wrk's script")?;
     let mut wrk = Command::new("wrk");
     command::clean(&mut wrk);
     wrk.arg(format!("--threads={THREADS}")).arg(format!("--connections={CONNECTIONS}"));
-    wrk.arg(format!("--duration={seconds}s")).arg("--script").arg(&script).arg(url);
+    wrk.arg(format!("--duration={seconds}s")).arg("--script").arg(&script).args(arguments).arg(url);
     parse(&command::output(&mut wrk)?)
 }
 

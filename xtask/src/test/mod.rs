@@ -91,6 +91,9 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NODE,
             servers::JDK,
             servers::GUNICORN,
+            servers::IPROUTE,
+            servers::NC,
+            servers::NFT,
             servers::PROMETHEUS,
         ])
     });

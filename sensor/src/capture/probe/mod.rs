@@ -45,6 +45,10 @@ pub enum Capability {
     Loop,
     /// Control groups of version 2.
     CgroupV2,
+    /// The tracepoint of socket states (4.16), and the members of `struct tcp_sock`: connections are followed.
+    TcpStates,
+    /// The tracepoints of resets (4.16): those of connections are counted.
+    TcpResets,
 }
 
 /// Yes with a detail, or no with a reason.
@@ -55,7 +59,7 @@ static ANSWERS: [OnceLock<Answer>; Capability::ALL.len()] =
 
 impl Capability {
     /// All, in the order in which they are told.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Privilege,
         Self::Btf,
         Self::RingBuffer,
@@ -70,6 +74,8 @@ impl Capability {
         Self::TaskRegisters,
         Self::Loop,
         Self::CgroupV2,
+        Self::TcpStates,
+        Self::TcpResets,
     ];
 
     /// Its name for people and in metrics.
@@ -90,6 +96,8 @@ impl Capability {
             Self::TaskRegisters => "bpf_task_pt_regs",
             Self::Loop => "bpf_loop",
             Self::CgroupV2 => "cgroup v2",
+            Self::TcpStates => "TCP states",
+            Self::TcpResets => "TCP resets",
         }
     }
 
@@ -143,6 +151,10 @@ impl Capability {
             Self::TaskRegisters => helper(BpfHelper::BPF_FUNC_task_pt_regs, "it came with 5.15"),
             Self::Loop => helper(BpfHelper::BPF_FUNC_loop, "it came with 5.17"),
             Self::CgroupV2 => cgroup_v2(),
+            Self::TcpStates => trial::raw_tracepoint("inet_sock_set_state"),
+            Self::TcpResets => ["tcp_receive_reset", "tcp_send_reset"]
+                .into_iter()
+                .try_fold(String::new(), |_, name| trial::raw_tracepoint(name)),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{
-        BtfTracePoint, FEntry, KProbe, Program, ProgramError, UProbe,
+        BtfTracePoint, FEntry, KProbe, Program, ProgramError, RawTracePoint, UProbe,
         uprobe::{UProbeAttachLocation, UProbeScope},
     },
 };
@@ -32,6 +32,14 @@ pub(super) fn btf_tracepoint() -> Answer {
     attach("trial_tracepoint", |program: &mut BtfTracePoint| {
         program.load("sched_process_exit", &Btf::from_sys_fs()?)?;
         program.attach().map(drop)
+    })
+}
+
+/// A program on this tracepoint.
+pub(super) fn raw_tracepoint(tracepoint: &str) -> Answer {
+    attach("trial_raw_tracepoint", |program: &mut RawTracePoint| {
+        program.load()?;
+        program.attach(tracepoint).map(drop)
     })
 }
 

@@ -1,0 +1,82 @@
+//! The life of TCP connections, whatever is spoken on them. No hook runs a packet.
+//!
+//! ```c
+//! TRACE_EVENT(inet_sock_set_state, TP_PROTO(const struct sock *sk, const int oldstate, const int newstate))
+//! DEFINE_EVENT(tcp_event_sk, tcp_receive_reset, TP_PROTO(struct sock *sk))
+//! TRACE_EVENT(tcp_send_reset, TP_PROTO(const struct sock *sk, const struct sk_buff *skb, ...))
+//! ```
+//!
+//! The kernel sets `SYN_SENT` in the connecting thread and `LISTEN` in the listening one; all else may happen in the
+//! name of whoever runs just then, and no task is read there. Before `CLOSE` it has written `sk_err` and stopped
+//! counting.
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use sensor_common::{
+    cause::Counter,
+    flow::{FlowCounter, FlowKind},
+};
+
+use crate::flow;
+
+/// Of `include/net/tcp_states.h`.
+const ESTABLISHED: i32 = 1;
+const SYN_SENT: i32 = 2;
+const SYN_RECV: i32 = 3;
+const CLOSE: i32 = 7;
+const LISTEN: i32 = 10;
+const NEW_SYN_RECV: i32 = 12;
+
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+fn inet_sock_set_state(ctx: RawTracePointContext) -> u32 {
+    finish(try_state(ctx.arg(0), ctx.arg(1), ctx.arg(2)))
+}
+
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+fn tcp_receive_reset(ctx: RawTracePointContext) -> u32 {
+    finish(try_reset(ctx.arg(0), FlowKind::ResetReceived))
+}
+
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+fn tcp_send_reset(ctx: RawTracePointContext) -> u32 {
+    finish(try_reset(ctx.arg(0), FlowKind::ResetSent))
+}
+
+#[inline(always)]
+fn finish(result: Result<(), Counter>) -> u32 {
+    if result.is_err() {
+        flow::count(FlowCounter::KernelMemory);
+    }
+    0
+}
+
+#[inline(always)]
+fn try_state(sock: u64, old: i32, new: i32) -> Result<(), Counter> {
+    let starts = new == SYN_SENT || new == ESTABLISHED || new == LISTEN;
+    let ends = new == CLOSE && old != LISTEN && old != CLOSE;
+    if !(starts || ends) || !flow::is_tcp(sock)? {
+        return Ok(());
+    }
+    match (old, new) {
+        (_, SYN_SENT) => flow::connects(sock),
+        (SYN_SENT, ESTABLISHED) => flow::established(sock, false),
+        (SYN_RECV, ESTABLISHED) => flow::established(sock, true),
+        (_, LISTEN) => flow::listens(sock),
+        (SYN_SENT | SYN_RECV, CLOSE) => flow::failed(sock, old == SYN_RECV),
+        (_, CLOSE) => flow::closed(sock),
+        _ => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn try_reset(sock: u64, kind: FlowKind) -> Result<(), Counter> {
+    let state = if sock == 0 { LISTEN } else { i32::from(flow::state(sock)?) };
+    match state {
+        // The failure tells it.
+        SYN_SENT => Ok(()),
+        LISTEN | NEW_SYN_RECV => {
+            flow::count(FlowCounter::ResetsWithoutConnection);
+            Ok(())
+        }
+        _ => flow::reset(sock, kind),
+    }
+}

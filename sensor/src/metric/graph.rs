@@ -1,0 +1,131 @@
+//! The service graph, under the names that Tempo's metrics generator gives it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::group::{Group, Values};
+use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
+use super::{Labels, Sample, family};
+
+/// An edge.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Edge {
+    /// Who asks.
+    pub client: Arc<str>,
+    /// Who is asked.
+    pub server: Arc<str>,
+    /// What is between them.
+    pub kind: EdgeKind,
+}
+
+/// What an edge consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EdgeKind {
+    /// Requests, both ends of which are services of this host.
+    Requests,
+    /// Requests, one end of which is known by its name or place only.
+    Virtual,
+    /// Connections on which something else is spoken: each counts as one request.
+    Connections,
+}
+
+impl EdgeKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Requests => "",
+            Self::Virtual => "virtual_node",
+            Self::Connections => "tcp",
+        }
+    }
+}
+
+/// What is kept of an edge, in the order of [`family::GRAPH`].
+#[derive(Debug, Default)]
+pub struct EdgeValues {
+    requests: u64,
+    failed: u64,
+    client: Histogram<DURATION_SLOTS>,
+    server: Histogram<DURATION_SLOTS>,
+}
+
+impl Values for EdgeValues {
+    fn sample(&self, family: usize) -> Option<Sample<'_>> {
+        match family {
+            0 => Some(Sample::Counter(self.requests as f64)),
+            1 => Some(Sample::Counter(self.failed as f64)),
+            2 => self.client.read(&DURATION).map(Sample::Histogram),
+            3 => self.server.read(&DURATION).map(Sample::Histogram),
+            _ => None,
+        }
+    }
+}
+
+/// What is told of one request, or of several without a duration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request {
+    /// How many of them are counted: none where the other end tells it.
+    pub count: u64,
+    /// They failed.
+    pub failed: bool,
+    /// How long it took the client, in nanoseconds.
+    pub client_ns: Option<u64>,
+    /// How long it took the server, in nanoseconds.
+    pub server_ns: Option<u64>,
+}
+
+/// All edges.
+pub type Graph = Group<Edge, EdgeValues>;
+
+/// An empty graph of at most `limit` edges.
+#[must_use]
+pub fn graph(limit: usize) -> Graph {
+    Group::new(&family::GRAPH, limit)
+}
+
+/// Adds a request to an edge.
+pub fn record(graph: &mut Graph, edge: &Edge, request: Request, now_ns: u64) {
+    let make = || {
+        let labels = Labels::new([
+            ("client", Cow::Borrowed(&*edge.client)),
+            ("server", Cow::Borrowed(&*edge.server)),
+            ("connection_type", Cow::Borrowed(edge.kind.name())),
+        ]);
+        (edge.clone(), labels)
+    };
+    let values = graph.values(edge, now_ns, make);
+    values.requests += request.count;
+    if request.failed {
+        values.failed += request.count;
+    }
+    if let Some(took) = request.client_ns {
+        values.client.record(&DURATION, took);
+    }
+    if let Some(took) = request.server_ns {
+        values.server.record(&DURATION, took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Source as _;
+
+    #[test]
+    fn both_ends_of_a_request_are_one_request() {
+        let mut graph = graph(10);
+        let edge = Edge { client: "shop".into(), server: "bank".into(), kind: EdgeKind::Requests };
+        let client = Request { count: 1, failed: true, client_ns: Some(7), server_ns: None };
+        record(&mut graph, &edge, client, 1);
+        record(&mut graph, &edge, Request { server_ns: Some(5), ..Request::default() }, 1);
+        let read = |family| graph.read(family, 0).unwrap().1;
+        assert_eq!((read(0), read(1)), (Sample::Counter(1.0), Sample::Counter(1.0)));
+        for family in [2, 3] {
+            match read(family) {
+                Sample::Histogram(reading) => assert_eq!(reading.count(), 1),
+                other => panic!("{other:?}"),
+            }
+        }
+        let labels: Vec<_> = graph.read(0, 0).unwrap().0.iter().collect();
+        assert_eq!(labels, [("client", "shop"), ("server", "bank")]);
+    }
+}

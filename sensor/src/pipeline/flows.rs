@@ -1,0 +1,191 @@
+//! The way of connections through the daemon.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sensor_common::flow::FlowCounter;
+
+use super::Targets;
+use crate::{
+    capture::Capture,
+    config::Config,
+    flow::{Dump, Dumper, Names, Places, Table, TableConfig},
+    identity::{Observed, Processes},
+    metric::{Shared, family, graph::Graph},
+};
+
+/// The table of connections and what feeds it.
+pub(super) struct Flows {
+    table: Table,
+    dumper: Dumper,
+    interval: Duration,
+    looked: Instant,
+}
+
+impl Flows {
+    /// Looks at all sockets for the first time, so that connections and listeners are known that are older than the
+    /// sensor. `None` when it is not asked for, or not possible here, which is told.
+    pub(super) fn start(
+        config: &Config,
+        capture: &mut Capture,
+        processes: &mut Processes,
+        targets: &Targets,
+        registry: &Shared,
+    ) -> Option<Self> {
+        let source = capture.flows()?;
+        for refused in source.refused() {
+            tracing::warn!("connections are not followed, or not wholly: {}", refused.brief());
+        }
+        if !source.run() {
+            return None;
+        }
+        let max_connections = config.flow.max_connections;
+        let mut dumper = match Dumper::start(max_connections) {
+            Ok(dumper) => dumper,
+            Err(error) => {
+                tracing::warn!("connections are not followed: {error}");
+                return None;
+            }
+        };
+        let first = dumper.look(true);
+        let table = Table::new(TableConfig { max_connections }, Places::new(crate::flow::own()));
+        let interval = config.flow.interval;
+        let mut flows = Self { table, dumper, interval, looked: Instant::now() };
+        let now_ns = first.as_ref().map_or(0, |dump| dump.started_ns);
+        flows.apply(first, now_ns, processes, targets, registry);
+        Some(flows)
+    }
+
+    /// Takes the records that wait, up to `limit`; `true` when there may be more.
+    pub(super) fn drain(
+        &mut self,
+        limit: usize,
+        capture: &mut Capture,
+        processes: &mut Processes,
+        targets: &Targets,
+        registry: &Shared,
+    ) -> bool {
+        let Some(source) = capture.flows() else { return false };
+        let mut names = Named { processes, targets };
+        let mut registry = registry.lock();
+        let metrics = registry.flow();
+        source.drain(limit, |event| self.table.event(&event, &mut names, metrics)) == limit
+    }
+
+    /// Takes exchanges, for the service graph.
+    pub(super) fn exchanges(
+        &mut self,
+        observed: &[Observed],
+        processes: &mut Processes,
+        targets: &Targets,
+        graph: &mut Graph,
+    ) {
+        let names = Named { processes, targets };
+        for observed in observed {
+            self.table.exchange(observed, &names, graph);
+        }
+    }
+
+    /// What is due once a second.
+    pub(super) fn second(
+        &mut self,
+        now_ns: u64,
+        capture: &mut Capture,
+        processes: &mut Processes,
+        targets: &Targets,
+        registry: &Shared,
+    ) {
+        if let Some(answer) = self.dumper.answer() {
+            // What ended meanwhile must be known to have ended.
+            while self.drain(usize::MAX, capture, processes, targets, registry) {}
+            self.apply(answer, now_ns, processes, targets, registry);
+        }
+        if self.looked.elapsed() + Duration::from_millis(100) >= self.interval {
+            self.looked = Instant::now();
+            self.dumper.ask(self.table.wants_holders());
+        }
+        self.table.tell_edges(now_ns, registry.lock().graph());
+        self.report(capture, registry);
+    }
+
+    fn apply(
+        &mut self,
+        dump: std::io::Result<Dump>,
+        now_ns: u64,
+        processes: &mut Processes,
+        targets: &Targets,
+        registry: &Shared,
+    ) {
+        let dump = match dump {
+            Ok(dump) => dump,
+            Err(error) => {
+                tracing::warn!("the figures of open connections are not read: {error}");
+                return;
+            }
+        };
+        let before = thread_time();
+        let mut registry = registry.lock();
+        self.table.apply(&dump, &mut Named { processes, targets }, registry.flow(), now_ns);
+        let cpu = dump.cpu + thread_time().saturating_sub(before);
+        let sockets: usize = dump.namespaces.iter().map(|found| found.sockets.connected.len()).sum();
+        registry.own().set(&family::FLOW_INTERVAL_CPU, &[], cpu.as_secs_f64());
+        registry.own().set(&family::FLOW_SOCKETS, &[], sockets as f64);
+    }
+
+    fn report(&self, capture: &mut Capture, registry: &Shared) {
+        let Some(source) = capture.flows() else { return };
+        let counters = match source.counters() {
+            Ok(counters) => counters,
+            Err(error) => {
+                tracing::warn!("the counters of connections are not up to date: {error}");
+                return;
+            }
+        };
+        let losses = self.table.losses();
+        let mut registry = registry.lock();
+        let own = registry.own();
+        for (counter, count) in FlowCounter::ALL.into_iter().zip(counters) {
+            if let Some(cause) = counter.loss() {
+                own.set(&family::LOST, &[cause], count as f64);
+            }
+        }
+        for (cause, count) in [
+            ("flow_table_full", losses.table_full),
+            ("flow_namespace_unread", losses.namespace_unread),
+            ("flow_rejected_record", source.rejected()),
+        ] {
+            own.set(&family::LOST, &[cause], count as f64);
+        }
+        let records = counters[FlowCounter::Records as usize];
+        own.set(&family::EVENTS, &["flow"], records as f64);
+        let resets = counters[FlowCounter::ResetsWithoutConnection as usize];
+        own.set(&family::RESETS_WITHOUT_CONNECTION, &[], resets as f64);
+    }
+}
+
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// Names of processes, and which are observed.
+struct Named<'a> {
+    processes: &'a mut Processes,
+    targets: &'a Targets,
+}
+
+impl Names for Named<'_> {
+    fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Arc<str>> {
+        match comm {
+            Some(comm) => Some(self.processes.name(tgid, comm)),
+            None => self.processes.find(tgid),
+        }
+    }
+
+    fn is_wanted(&self, service: Option<&str>) -> bool {
+        self.targets.is_observed(service)
+    }
+}
