@@ -59,13 +59,13 @@ fn lines_carry_the_trace_of_their_request() {
     ask(port, 8, REQUESTS);
     let of_requests = || receiver.lines().into_iter().filter(|line| number(&line.line).is_some());
     wait_until("two lines a request", patience(SETTLE), || {
-        (of_requests().count() as u32 >= 2 * REQUESTS).then_some(())
+        (of_requests().count() >= 2 * REQUESTS as usize).then_some(())
     });
     drop(server);
     let sensor = sensor.stop();
     assert!(sensor.status.success(), "{}", sensor.stderr);
     let lines: Vec<_> = of_requests().collect();
-    assert_eq!(lines.len() as u32, 2 * REQUESTS);
+    assert_eq!(lines.len(), 2 * REQUESTS as usize);
     for line in lines {
         let number = number(&line.line).expect("a number");
         assert_eq!(line.metadata("trace_id"), trace(number), "{line:?}");

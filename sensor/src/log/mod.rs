@@ -4,7 +4,7 @@
 //! Written ── Lines ── Assembler ── fields, severity ── Filter ── Record ── Sink
 //!  (a write)  (joined)  (multi-line)
 //! ```
-//! All but [`Reader`] and [`Streams`] is pure: bytes and times in, records out. The reader has a thread and a ring
+//! All but [`Reader`] and `streams` is pure: bytes and times in, records out. The reader has a thread and a ring
 //! buffer of its own, so that a flood of lines takes nothing from the exchanges.
 //!
 //! A line is told once, in the order in which its writer wrote it, or it is in a counter ([`Counts`]).
