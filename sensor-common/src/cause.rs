@@ -33,6 +33,10 @@ pub enum Counter {
     FramesTooMany = 12,
     /// Where an HTTP/2 frame should begin there is none: as above.
     FramesUnclear = 13,
+    /// Card numbers masked before a record was written.
+    CardsMasked = 14,
+    /// The program that masks and tells a head could not be reached.
+    Untold = 15,
 }
 
 impl Counter {
@@ -52,15 +56,17 @@ impl Counter {
         Self::InFlightFull,
         Self::FramesTooMany,
         Self::FramesUnclear,
+        Self::CardsMasked,
+        Self::Untold,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 14;
+    pub const LEN: u32 = 16;
 
     /// Whether a count is something that was not seen; the others only tell what was.
     #[must_use]
     pub const fn is_loss(self) -> bool {
-        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly)
+        !matches!(self, Self::Operations | Self::Records | Self::LengthOnly | Self::CardsMasked)
     }
 
     /// The slot's name in metrics, in `snake_case`.
@@ -81,6 +87,8 @@ impl Counter {
             Self::InFlightFull => "in_flight_full",
             Self::FramesTooMany => "frames_too_many",
             Self::FramesUnclear => "frames_unclear",
+            Self::CardsMasked => "cards_masked",
+            Self::Untold => "untold",
         }
     }
 }

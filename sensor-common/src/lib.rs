@@ -9,5 +9,6 @@ pub mod connection;
 pub mod flow;
 pub mod http2;
 pub mod log;
+pub mod mask;
 pub mod offsets;
 pub mod record;

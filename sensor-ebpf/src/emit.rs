@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Stream},
+    connection::{Connection, Direction, Stream},
     record::{self, CONTINUATION, Close, Kind, Prefix, SEND, Tuple},
 };
 
@@ -11,7 +11,8 @@ use crate::{
     buffers::{bounded, shifted_in},
     count::count,
     globals,
-    maps::{EVENTS, HeadScratch},
+    maps::{EVENTS, HeadScratch, SCRATCH},
+    mask::mask_head,
     message::{Beginning, beginning},
     observe::Operation,
     task,
@@ -29,8 +30,6 @@ pub(crate) struct Head<'a> {
     pub(crate) captured: u32,
     /// Whether it continues an earlier head.
     pub(crate) continues: bool,
-    /// What it begins like.
-    pub(crate) begins: Beginning,
 }
 
 /// Copies the first `want` bytes of the operation to where its record is put together; how many came, fewer where
@@ -56,7 +55,7 @@ pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Begin
     (begins, unsafe { payload.add(bounded(length - 8) as usize).cast::<u64>().read_unaligned() })
 }
 
-/// Writes the record of a head whose bytes were copied.
+/// Puts together the record of a head whose bytes were copied.
 #[inline(always)]
 pub(crate) fn head(
     head: &Head<'_>,
@@ -85,14 +84,25 @@ pub(crate) fn head(
     record.task = connection.task;
     // SAFETY: both are whole `Tuple`s, aligned to eight bytes.
     unsafe { copy_tuple(&connection.tuple, &mut record.tuple) };
+    Ok(())
+}
+
+/// Masks the head that was put together, and writes its record.
+#[inline(always)]
+pub(crate) fn tell(direction: Direction) -> Result<(), Counter> {
+    let slot = SCRATCH.get_ptr_mut(direction as u32).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this direction's, and what calls this leaves it to it.
+    let scratch = unsafe { &mut *slot };
+    let captured = scratch.head.prefix.payload;
+    mask_head(direction as u32, captured, 0);
     let size = size_of::<record::Head>() as u32 + bounded(captured);
     // SAFETY: the scratch slot holds the record and at least `captured` bytes behind it.
     if unsafe { output(core::ptr::from_ref(&scratch.head).cast(), size) } {
         return Ok(());
     }
-    Err(match (head.continues, head.begins) {
-        (false, Beginning::Request) => Counter::RingFullRequest,
-        (false, Beginning::Response) => Counter::RingFullResponse,
+    Err(match (scratch.head.prefix.flags & CONTINUATION, scratch.look.beginning()) {
+        (0, Beginning::Request) => Counter::RingFullRequest,
+        (0, Beginning::Response) => Counter::RingFullResponse,
         _ => Counter::RingFullOther,
     })
 }

@@ -19,6 +19,8 @@ use crate::{
     count::{count, fail},
     emit, kernel,
     maps::{CONNECTIONS, FRAME_SCRATCH, FRAMES, FrameScratch},
+    mask::mask_frames,
+    next::Next,
     observe::{Operation, known_or},
     task,
 };
@@ -42,15 +44,6 @@ const PING: u64 = u64::from_le_bytes([0, 0, 8, 6, 0, 0, 0, 0]);
 const PING_ACK: u64 = u64::from_le_bytes([0, 0, 8, 6, 1, 0, 0, 0]);
 const WINDOW_UPDATE: u64 = u64::from_le_bytes([0, 0, 4, 8, 0, 0, 0, 0]);
 const RESET: u64 = u64::from_le_bytes([0, 0, 4, 3, 0, 0, 0, 0]);
-
-/// What is to be done next for an operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Nothing.
-    Done,
-    /// The frames of what moved this way are to be walked.
-    Walk(Direction),
-}
 
 /// Whether an operation's first bytes, the first in the lowest byte of `word`, are the preface, or look like the HEADERS
 /// or first SETTINGS frame of a connection that is older than the sensor. The daemon finds out about anything else.
@@ -420,6 +413,7 @@ fn tell(scratch: &mut FrameScratch, out: u32) -> Result<(), Counter> {
     record.task = connection.task;
     // SAFETY: both are whole tuples.
     unsafe { emit::copy_tuple(&connection.tuple, &mut record.tuple) };
+    mask_frames(u32::from(scratch.flags & SEND != 0), out, 0);
     let size = size_of::<record::Frames>() as u32 + bounded(out);
     // SAFETY: the payload follows the record in the slot.
     if unsafe { emit::output(core::ptr::from_ref(&scratch.record).cast(), size) } {

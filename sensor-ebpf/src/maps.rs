@@ -8,6 +8,7 @@ use sensor_common::{
     cause::Counter,
     connection::Connection,
     http2::{Way, Ways},
+    mask::State,
     record::{ARGUMENTS_CAPACITY, Frames, HEAD_CAPACITY, Head, Process},
 };
 
@@ -27,14 +28,15 @@ pub(crate) static CONNECTIONS: HashMap<u64, Connection> = HashMap::with_max_entr
 #[map]
 pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(8192, 0);
 
-/// The programs that walk frames, by direction: for the socket and syscall routes, whose hooks are raw tracepoints.
+/// The programs that finish an operation, at [`crate::next::Next::place`]: for the socket and syscall routes, whose
+/// hooks are raw tracepoints.
 #[map]
-pub(crate) static WALK: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(4, 0);
 /// The same for the fentry route: a program at a function's return can only call another of that function.
 #[map]
-pub(crate) static WALK_SENDMSG: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static NEXT_SENDMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
 #[map]
-pub(crate) static WALK_RECVMSG: ProgramArray = ProgramArray::with_max_entries(2, 0);
+pub(crate) static NEXT_RECVMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
 
 /// Where frames are walked, one slot a direction.
 #[map]
@@ -94,11 +96,14 @@ pub(crate) struct HeadScratch {
     pub(crate) look: Look,
     /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
     pub(crate) connection: Connection,
+    /// The masking's memory.
+    pub(crate) mask: State,
     pub(crate) head: Head,
     pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }
 
 const _: () = assert!(core::mem::offset_of!(HeadScratch, payload) % 8 == 0);
+const _: () = assert!(core::mem::offset_of!(FrameScratch, payload) % 8 == 0);
 
 /// An exec record and its arguments.
 #[repr(C)]
@@ -130,6 +135,8 @@ pub(crate) struct FrameScratch {
     pub(crate) way: Way,
     /// A new connection's entry: never written.
     pub(crate) nothing: Ways,
+    /// The masking's memory.
+    pub(crate) mask: State,
     pub(crate) record: Frames,
     pub(crate) payload: [u8; 3 * HEAD_CAPACITY],
 }

@@ -8,10 +8,10 @@ use sensor_common::{
 use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
-    emit, globals,
-    http2::{self, Next},
+    emit, globals, http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
+    next::Next,
     socket, target,
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn observe_on(
     if connection.flags & HTTP2 != 0 {
         return http2::start(operation, connection, &scratch.buffers);
     }
-    known(operation, connection, scratch).map(|()| Next::Done)
+    known(operation, connection, scratch)
 }
 
 /// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
@@ -162,7 +162,7 @@ fn known(
     operation: &Operation,
     connection: &mut Connection,
     scratch: &mut HeadScratch,
-) -> Result<(), Counter> {
+) -> Result<Next, Counter> {
     let received = connection.received;
     let sent = connection.sent;
     let is_send = operation.direction as u32 == Direction::Send as u32;
@@ -213,7 +213,7 @@ fn known(
     }
 
     if captured == 0 || !scratch.buffers.are_known() {
-        return Ok(());
+        return Ok(Next::Done);
     }
     if copied < captured {
         copied = emit::copy(scratch, captured)?;
@@ -223,8 +223,9 @@ fn known(
         let response = if begins == Beginning::Response { LAST_RESPONSE } else { 0 };
         connection.flags = response | if is_send { LAST_SENT } else { 0 };
     }
-    let head = emit::Head { operation, received, sent, captured, continues, begins };
-    emit::head(&head, connection, scratch)
+    let head = emit::Head { operation, received, sent, captured, continues };
+    emit::head(&head, connection, scratch)?;
+    Ok(Next::Tell(operation.direction))
 }
 
 /// Looks at an operation's bytes, given the last eight of its stream before it. A short operation is copied at once and

@@ -9,6 +9,7 @@ pub mod config;
 pub mod flow;
 pub mod identity;
 pub mod log;
+pub mod mask;
 pub mod metric;
 pub mod pipeline;
 pub mod protocol;

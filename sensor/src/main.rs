@@ -7,7 +7,7 @@ use sensor::{
     capture::CaptureError,
     cli::{
         args::{Args, Command},
-        check, flows, log, run,
+        check, flows, log, mask, run,
     },
     config::{Config, ConfigError},
 };
@@ -39,6 +39,7 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
     let path = match &args.command {
         Command::Run(run) => run.config.as_deref(),
         Command::Check(check) => check.config.as_deref(),
+        Command::Mask(mask) => mask.config.as_deref(),
         Command::Flows(_) => None,
     };
     let mut config = Config::load(path)?;
@@ -52,6 +53,11 @@ fn start(args: &Args) -> anyhow::Result<ExitCode> {
             let runtime =
                 tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             runtime.block_on(run::run(args, config))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Mask(args) => {
+            let output = std::io::BufWriter::new(std::io::stdout().lock());
+            mask::mask(args, &config, std::io::stdin().lock(), output, std::io::stderr().lock())?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Flows(args) => {

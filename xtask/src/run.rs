@@ -46,7 +46,7 @@ pub(crate) fn release_build(workspace: &Workspace) -> Command {
 fn sensor_arguments(given: Vec<OsString>) -> Vec<OsString> {
     let named = given
         .first()
-        .is_some_and(|first| ["run", "check", "flows"].iter().any(|name| first == OsStr::new(name)));
+        .is_some_and(|first| ["run", "check", "flows", "mask"].iter().any(|name| first == OsStr::new(name)));
     if named { given } else { [OsString::from("run")].into_iter().chain(given).collect() }
 }
 

@@ -18,15 +18,15 @@ use aya_ebpf::{
 };
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
     globals::offset,
-    http2::Next,
     kernel,
-    maps::{WALK_RECVMSG, WALK_SENDMSG},
+    maps::{NEXT_RECVMSG, NEXT_SENDMSG},
+    next::Next,
     observe::{Operation, followed, known_or, observe, observe_on, send_started, send_starts},
     target,
 };
@@ -50,7 +50,7 @@ fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> 
 
 #[fexit(function = "tcp_sendmsg")]
 fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
-    finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &WALK_SENDMSG);
+    finish(&ctx, try_exit_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(3)), &NEXT_SENDMSG);
     0
 }
 
@@ -84,7 +84,7 @@ macro_rules! recvmsg {
             // Many receives find nothing.
             if returned >= 0 {
                 let result = try_exit_recvmsg(ctx.arg(0), ctx.arg(1), ctx.arg($flags), returned);
-                finish(&ctx, result, &WALK_RECVMSG);
+                finish(&ctx, result, &NEXT_RECVMSG);
             }
             0
         }

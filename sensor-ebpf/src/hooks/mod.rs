@@ -6,11 +6,11 @@ mod flow;
 mod log;
 mod log_exec;
 mod log_fentry;
+mod next;
 mod process;
 mod socket;
 mod syscall;
 mod trial;
-mod walk;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;

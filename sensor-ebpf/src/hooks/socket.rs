@@ -9,12 +9,12 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
 use crate::{
     buffers::Buffers,
     emit::now,
-    http2::Next,
-    maps::WALK,
+    maps::NEXT,
+    next::Next,
     observe::{Operation, known_or, observe},
     registers, target,
 };
@@ -32,7 +32,7 @@ fn sock_recv_length(ctx: RawTracePointContext) -> u32 {
 #[inline(always)]
 fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
     if target::is_current() {
-        finish(ctx, try_run(ctx, direction), &WALK);
+        finish(ctx, try_run(ctx, direction), &NEXT);
     }
     0
 }

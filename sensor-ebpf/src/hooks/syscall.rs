@@ -15,14 +15,14 @@
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, walk::finish};
+use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
 use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
-    http2::Next,
     kernel,
-    maps::{IN_FLIGHT, InFlight, WALK},
+    maps::{IN_FLIGHT, InFlight, NEXT},
+    next::Next,
     observe::{Operation, known_or, observe},
     registers::{self, Call, arch},
     socket, target,
@@ -102,7 +102,7 @@ fn try_enter(registers: u64) -> Result<(), Counter> {
 /// The return of any call.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> u32 {
-    finish(&ctx, try_exit(ctx.arg(0), ctx.arg(1)), &WALK);
+    finish(&ctx, try_exit(ctx.arg(0), ctx.arg(1)), &NEXT);
     0
 }
 

@@ -5,7 +5,7 @@ use aya::{
     programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
 };
 
-use super::{CaptureError, Kernel, Route, load::MARK, walk};
+use super::{CaptureError, Kernel, Route, load::MARK, next};
 
 /// Programs that every route needs, and their tracepoints.
 const COMMON: [(&str, &str); 4] = [
@@ -94,7 +94,7 @@ pub(super) fn resets(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     RESETS.into_iter().try_for_each(|name| raw_tracepoint(ebpf, name, name))
 }
 
-/// Attaches the programs of `route`, and then loads those that walk HTTP/2 frames for them; what was attached of it
+/// Attaches the programs of `route`, and then loads those that finish an operation for them; what was attached of it
 /// before an error is detached again.
 pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
     let result = match route {
@@ -102,9 +102,9 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
         Route::Socket => socket(ebpf, kernel),
         Route::Syscall => SYSCALL.iter().try_for_each(|name| raw_tracepoint(ebpf, name, name)),
     };
-    let result = result.and_then(|()| walk::load(ebpf, route));
+    let result = result.and_then(|()| next::load(ebpf, route));
     if result.is_err() {
-        unload(ebpf, programs(route).into_iter().chain(walk::programs(route)));
+        unload(ebpf, programs(route).into_iter().chain(next::programs(route)));
     }
     result
 }

@@ -10,10 +10,10 @@ mod flow;
 mod load;
 mod log;
 mod missed;
+mod next;
 mod probe;
 mod session;
 mod settings;
-mod walk;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};

@@ -27,6 +27,8 @@ pub enum Command {
     Run(Run),
     /// Say line by line what this kernel and this configuration allow
     Check(Check),
+    /// Mask standard input line by line, as the sensor does before anything leaves
+    Mask(Mask),
     /// Print the TCP connections of this host now, in all network namespaces, with the names of who speaks
     Flows(Flows),
 }
@@ -67,6 +69,29 @@ pub struct Check {
     /// A YAML file with settings; without it, the defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The arguments of `sensor mask`.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct Mask {
+    /// A YAML file with settings; without it, the defaults
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Which masking
+    #[arg(long, value_name = "LAYER", default_value = "full")]
+    pub layer: Layer,
+    /// Print counts by rule as JSON to standard error at the end
+    #[arg(long)]
+    pub stats: bool,
+}
+
+/// Where masking happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layer {
+    /// Card numbers, by exactly the algorithm that runs in the kernel
+    Kernel,
+    /// All rules, as the daemon applies them
+    Full,
 }
 
 /// The arguments of `sensor flows`.

@@ -6,6 +6,7 @@ pub mod display;
 pub mod flows;
 pub mod lines;
 pub mod log;
+pub mod mask;
 pub mod output;
 pub mod run;
 mod shipping;

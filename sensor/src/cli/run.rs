@@ -2,6 +2,7 @@
 
 use std::{
     io::IsTerminal,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,7 @@ use crate::{
     capture::Capture,
     config::Config,
     log::{self, Reader, Sink},
+    mask::Masker,
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
     ship::Shipper,
@@ -58,15 +60,19 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let sinks = sinks(&args.print, &kernel, capture.route().name()).shipping(shipper.sink());
     let mut log_sinks: Vec<Box<dyn Sink>> = vec![Box::new(log::Loki::new(shipper.log_sink()))];
     let shipping = Shipping::start(shipper);
+    let masker = Arc::new(
+        Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
+    );
     let log_capture = capture.take_logs();
-    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks)?;
+    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker))?;
     if let Some(log_capture) = log_capture {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
         }
         let (logs, choices) = (&config.logs, config.logs.choices());
         let requests = pipeline.requests();
-        let reader = Reader::start(log_capture, logs, choices, log_sinks, requests, registry.clone())?;
+        let reader =
+            Reader::start(log_capture, logs, choices, log_sinks, requests, masker, registry.clone())?;
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());

@@ -102,6 +102,11 @@ impl Config {
         self.validate_ship()?;
         self.validate_log()?;
         self.logs.validate()?;
+        crate::mask::Masker::new(&self.mask).map_err(|error| ConfigError::Value {
+            key: "mask.custom",
+            value: format!("a list with the rule {:?}", error.name),
+            allowed: error.allowed,
+        })?;
         names("target.processes", &self.target.processes)?;
         names("target.exclude", &self.target.exclude)
     }

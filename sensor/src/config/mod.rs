@@ -15,5 +15,5 @@ pub mod ship;
 
 pub use error::ConfigError;
 pub use logs::Logs;
-pub use settings::{Capture, Config, Http, Metric, Route, Target};
+pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};
 pub use ship::Ship;

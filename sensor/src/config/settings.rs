@@ -32,6 +32,8 @@ pub struct Config {
     pub metric: Metric,
     /// What containers write to standard output and error.
     pub logs: Logs,
+    /// What is masked in the daemon, beside card numbers, which always are.
+    pub mask: Mask,
     /// What leaves the node, and where to.
     pub ship: Ship,
 }
@@ -47,6 +49,7 @@ impl Default for Config {
             flow: Flow::default(),
             metric: Metric::default(),
             logs: Logs::default(),
+            mask: Mask::default(),
             ship: Ship::default(),
         }
     }
@@ -193,4 +196,48 @@ impl Default for Metric {
     fn default() -> Self {
         Self { max_series: 10_000 }
     }
+}
+
+/// What is masked in the daemon, beside card numbers, which always are.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Mask {
+    /// Whether resident registration numbers, telephone numbers, e-mail addresses and, beside a word that names one, bank
+    /// accounts are masked.
+    pub person: bool,
+    /// Whether credentials are masked: values of keys such as `password`, authorization headers and cookies, JSON web
+    /// tokens, AWS keys.
+    pub secret: bool,
+    /// Rules of your own, at most 64, each with `name` (letters, digits, `_`), `regex` (syntax of Rust's `regex`) and one
+    /// of `replacement` (with `$1` or `${name}` for groups) and `keep_first` or `keep_last`, the characters of a match that
+    /// stay; all others become `*`.
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub custom: Vec<CustomRule>,
+}
+
+impl Default for Mask {
+    fn default() -> Self {
+        Self { person: true, secret: true, custom: Vec::new() }
+    }
+}
+
+/// One rule of the user's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
+#[serde(deny_unknown_fields)]
+pub struct CustomRule {
+    /// What its matches are counted as.
+    pub name: String,
+    /// What is masked.
+    pub regex: String,
+    /// What a match becomes.
+    #[serde(default)]
+    pub replacement: Option<String>,
+    /// Characters at the start of a match that stay.
+    #[serde(default)]
+    pub keep_first: Option<usize>,
+    /// Characters at its end that stay.
+    #[serde(default)]
+    pub keep_last: Option<usize>,
 }

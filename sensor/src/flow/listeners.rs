@@ -14,21 +14,30 @@ pub(super) struct Listeners {
 struct Listener {
     /// `None` while it is not known.
     owner: Option<Arc<str>>,
+    /// Whether its owner was looked for in vain: nothing of this host's processes, or several of different names.
+    has_none: bool,
     told_ns: u64,
 }
 
 impl Listeners {
     /// A service listens there since `told_ns` (nanoseconds of `CLOCK_MONOTONIC`).
     pub(super) fn listens(&mut self, netns: u32, local: SocketAddr, owner: Option<Arc<str>>, told_ns: u64) {
-        self.owners.insert((netns, local), Listener { owner, told_ns });
+        self.owners.insert((netns, local), Listener { owner, has_none: false, told_ns });
     }
 
-    /// A look at all sockets that began at `started_ns` found a listener there; whether its owner is known.
+    /// A look at all sockets that began at `started_ns` found a listener there; whether its owner need not be looked for.
     pub(super) fn found(&mut self, netns: u32, local: SocketAddr, started_ns: u64) -> bool {
-        let listener =
-            self.owners.entry((netns, local)).or_insert(Listener { owner: None, told_ns: started_ns });
+        let unknown = Listener { owner: None, has_none: false, told_ns: started_ns };
+        let listener = self.owners.entry((netns, local)).or_insert(unknown);
         listener.told_ns = listener.told_ns.max(started_ns);
-        listener.owner.is_some()
+        listener.owner.is_some() || listener.has_none
+    }
+
+    /// Its owner was looked for in vain, which is not done again.
+    pub(super) fn has_none(&mut self, netns: u32, local: SocketAddr) {
+        if let Some(listener) = self.owners.get_mut(&(netns, local)) {
+            listener.has_none = true;
+        }
     }
 
     /// Forgets those in the namespaces `read` that were neither told nor found since `before_ns`. Where there are more than
@@ -66,6 +75,8 @@ mod tests {
         assert_eq!(owner(&listeners, 1, "127.0.0.1:80").as_deref(), Some("local"));
         assert_eq!(owner(&listeners, 2, "10.0.0.1:80"), None);
         assert!(!listeners.found(2, local("0.0.0.0:80"), 20));
+        listeners.has_none(2, local("0.0.0.0:80"));
+        assert!(listeners.found(2, local("0.0.0.0:80"), 20));
         listeners.retain_since(20, &[1, 2].into(), 10);
         assert_eq!(owner(&listeners, 1, "10.0.0.1:80"), None, "it was not found again");
     }

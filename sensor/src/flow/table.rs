@@ -267,8 +267,13 @@ impl Table {
             for socket in &namespace.sockets.listening {
                 if !self.listeners.found(namespace.inode, socket.local, dump.started_ns) {
                     let owner = holder(dump, socket.inode, names);
-                    self.wants_holders |= owner.is_none() && dump.holders.is_none();
-                    self.listeners.listens(namespace.inode, socket.local, owner, dump.started_ns);
+                    if owner.is_some() {
+                        self.listeners.listens(namespace.inode, socket.local, owner, dump.started_ns);
+                    } else if dump.holders.is_some() {
+                        self.listeners.has_none(namespace.inode, socket.local);
+                    } else {
+                        self.wants_holders = true;
+                    }
                 }
                 // What was dropped before the first look was dropped before the sensor.
                 let known = self.drops.get(&socket.cookie).copied();

@@ -18,6 +18,7 @@ mod fields;
 mod filter;
 mod line;
 mod loki;
+mod masked;
 mod print;
 mod reader;
 mod record;

@@ -12,10 +12,12 @@ use super::choice::Choice;
 use super::correlate::Requests;
 use super::engine::{Engine, Told};
 use super::filter::Filtered;
+use super::masked::mask;
 use super::record::Record;
 use super::streams::Streams;
 use crate::capture::{CaptureError, LogCapture, LogRecord};
 use crate::config;
+use crate::mask::Masker;
 use crate::metric::{Shared, family};
 use crate::trace::WallClock;
 
@@ -59,6 +61,7 @@ struct Work {
     streams: Streams,
     sinks: Vec<Box<dyn Sink>>,
     requests: Requests,
+    masker: Arc<Masker>,
     clock: WallClock,
     registry: Shared,
     told: Vec<Told>,
@@ -80,6 +83,7 @@ impl Reader {
         choices: Vec<Choice>,
         sinks: Vec<Box<dyn Sink>>,
         requests: Requests,
+        masker: Arc<Masker>,
         registry: Shared,
     ) -> Result<Self, CaptureError> {
         let mut engine = Engine::new(settings);
@@ -94,6 +98,7 @@ impl Reader {
             streams,
             sinks,
             requests,
+            masker,
             clock: WallClock::sample(),
             registry,
             told: Vec::new(),
@@ -255,6 +260,7 @@ impl Work {
         }
         self.correlated += self.requests.correlate(&mut self.told);
         self.records.extend(self.told.drain(..).map(|told| told.record));
+        self.records.iter_mut().for_each(|record| mask(&self.masker, record));
         for sink in &mut self.sinks {
             sink.take(&self.records);
         }

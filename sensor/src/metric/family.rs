@@ -346,6 +346,26 @@ pub static PARENTS_LEFT_OUT: Family = counter(
     "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
     &["cause"],
 );
+/// What was masked.
+pub static MASKED: Family = counter(
+    "sensor_masked_total",
+    "What was masked, by rule and by layer: `kernel` masks card numbers before a byte reaches the daemon, `full` applies \
+     all rules in the daemon.",
+    &["rule", "layer"],
+);
+/// Where masking begins.
+pub static MASK_LAYER: Family = gauge(
+    "sensor_mask_layer",
+    "1",
+    "Always 1; the label says where card numbers are masked first: `kernel` is before they reach the ring buffer.",
+    &["layer"],
+);
+/// What only the last gate found.
+pub static MASK_GATE_HITS: Family = counter(
+    "sensor_mask_gate_hits_total",
+    "Card numbers that only the last gate before sending found and masked. More than 0 is an alarm.",
+    &[],
+);
 /// The version that runs.
 pub static BUILD_INFO: Family =
     gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
@@ -496,6 +516,9 @@ pub static OWN: &[&Family] = &[
     &SERIES_FOLDED,
     &ROUTES_FOLDED,
     &PARENTS_LEFT_OUT,
+    &MASKED,
+    &MASK_LAYER,
+    &MASK_GATE_HITS,
     &BUILD_INFO,
     &INFO,
     &RESETS_WITHOUT_CONNECTION,

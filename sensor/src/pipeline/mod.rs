@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     identity::{Observed, Processes},
     log,
+    mask::Masker,
     metric::Shared,
     protocol::{
         Connection, Event, Exchange, OTHER_ROUTE, Progress, RouteLimiter, Signal, Tracker, TrackerConfig,
@@ -40,6 +41,7 @@ pub struct Pipeline {
     registry: Shared,
     sinks: Sinks,
     own: Own,
+    masker: Arc<Masker>,
     flows: Option<Flows>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
@@ -59,6 +61,7 @@ impl Pipeline {
         config: &Config,
         registry: Shared,
         sinks: Sinks,
+        masker: Arc<Masker>,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
         let mut processes = Processes::default();
@@ -79,6 +82,7 @@ impl Pipeline {
             registry,
             sinks,
             own: Own::default(),
+            masker,
             flows,
             exchanges: Vec::new(),
             observed: Vec::new(),
@@ -156,6 +160,7 @@ impl Pipeline {
             &self.sinks,
             &self.registry,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.second(self.own.lost());
     }
 
@@ -182,6 +187,7 @@ impl Pipeline {
             &self.sinks,
             &self.registry,
         );
+        Own::masked(&self.masker, &self.registry);
         self.sinks.finish(self.own.lost());
     }
 
@@ -218,7 +224,8 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
-        for exchange in self.exchanges.drain(..) {
+        for mut exchange in self.exchanges.drain(..) {
+            self.masker.exchange(&mut exchange);
             let span = self.requests.joiner().take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {

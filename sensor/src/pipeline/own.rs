@@ -5,6 +5,7 @@ use sensor_common::cause::Counter;
 use super::Sinks;
 use crate::{
     capture::{Capability, Capture},
+    mask::{Masker, gate_hits},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
     trace::Joiner,
@@ -12,6 +13,9 @@ use crate::{
 
 /// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
 const COUNT_ENTRIES_EVERY: u32 = 5;
+const KERNEL_LAYER: &str = "kernel";
+const FULL_LAYER: &str = "full";
+const CARD_RULE: &str = "card";
 const EVENT_RING: &str = "events";
 const CONNECTION_MAP: &str = "connections";
 
@@ -51,6 +55,18 @@ impl Own {
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more than 52 bits")]
     pub(super) fn drained(&mut self, bytes: u64, capacity: u32) {
         self.fill = self.fill.max(bytes as f64 / f64::from(capacity)).min(1.0);
+    }
+
+    /// The same for what was masked in the daemon.
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+    pub(super) fn masked(masker: &Masker, registry: &Shared) {
+        let mut registry = registry.lock();
+        let own = registry.own();
+        own.set(&family::MASK_LAYER, &[KERNEL_LAYER], 1.0);
+        own.set(&family::MASK_GATE_HITS, &[], gate_hits() as f64);
+        for (rule, count) in masker.counts().all() {
+            own.set(&family::MASKED, &[rule, FULL_LAYER], count as f64);
+        }
     }
 
     /// Brings the registry up to date.
@@ -120,6 +136,7 @@ impl Own {
             own.set(&family::MAP_ENTRIES, &[CONNECTION_MAP], fill.used as f64);
             own.set(&family::MAP_CAPACITY, &[CONNECTION_MAP], fill.capacity as f64);
         }
+        own.set(&family::MASKED, &[CARD_RULE, KERNEL_LAYER], kernel[Counter::CardsMasked as usize] as f64);
         self.fill = 0.0;
     }
 }

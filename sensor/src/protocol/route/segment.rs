@@ -15,6 +15,10 @@ const TOKEN: &str = "{token}";
 
 /// The template of a segment; `None` when it stays as it is.
 pub(super) fn template(segment: &str) -> Option<String> {
+    // A number that the kernel side has masked.
+    if segment.contains("**") {
+        return Some(ID.to_owned());
+    }
     if let Some(placeholder) = whole(segment) {
         return Some(placeholder.to_owned());
     }

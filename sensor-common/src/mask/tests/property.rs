@@ -1,0 +1,214 @@
+//! Cards of all brands, lengths and separators, in any text.
+
+use std::format;
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// First digits and lengths.
+const BRANDS: [(&str, &[usize]); 32] = [
+    ("4", &[13, 16, 18, 19]),
+    ("51", &[16]),
+    ("55", &[16]),
+    ("2221", &[16]),
+    ("2500", &[16]),
+    ("2720", &[16]),
+    ("34", &[15]),
+    ("37", &[15]),
+    ("300", &[14, 16, 19]),
+    ("305", &[14, 16, 19]),
+    ("36", &[14, 16, 19]),
+    ("38", &[14, 16, 19]),
+    ("39", &[14, 16, 19]),
+    ("6011", &[16, 19]),
+    ("644", &[16, 19]),
+    ("649", &[16, 19]),
+    ("65", &[16, 19]),
+    ("3528", &[16, 17, 18, 19]),
+    ("3589", &[16, 17, 18, 19]),
+    ("2131", &[15]),
+    ("1800", &[15]),
+    ("62", &[14, 15, 16, 17, 18, 19]),
+    ("81", &[14, 15, 16, 17, 18, 19]),
+    ("50", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("56", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("57", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("58", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("59", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("63", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("67", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("69", &[12, 13, 14, 15, 16, 17, 18, 19]),
+    ("9", &[16]),
+];
+const SEPARATORS: [&str; 7] = ["", " ", "-", ".", "+", "%20", "%2D"];
+
+/// Digits with their check digit (ISO/IEC 7812-1, annex B).
+fn with_luhn(digits: &str) -> String {
+    let sum: u32 = digits
+        .bytes()
+        .rev()
+        .enumerate()
+        .map(|(index, byte)| {
+            let digit = u32::from(byte - b'0');
+            match (index % 2, digit) {
+                (0, 5..) => 2 * digit - 9,
+                (0, _) => 2 * digit,
+                _ => digit,
+            }
+        })
+        .sum();
+    format!("{digits}{}", (10 - sum % 10) % 10)
+}
+
+pub(super) fn card() -> impl Strategy<Value = String> {
+    proptest::sample::select(&BRANDS[..])
+        .prop_flat_map(|(prefix, lengths)| (Just(prefix), proptest::sample::select(lengths), "[0-9]{19}"))
+        .prop_map(|(prefix, length, rest)| with_luhn(&format!("{prefix}{rest}")[..length - 1]))
+}
+
+/// Numbers of brands that need not pass the Luhn test, which these do not.
+fn unchecked() -> impl Strategy<Value = String> {
+    let digits = prop_oneof![
+        (Just("9"), Just(16_usize), "[0-9]{19}"),
+        (Just("62"), 14_usize..=19, "[0-9]{19}"),
+        (Just("81"), 14_usize..=19, "[0-9]{19}"),
+    ];
+    (digits, 1_u8..=9).prop_map(|((prefix, length, rest), off)| {
+        let good = with_luhn(&format!("{prefix}{rest}")[..length - 1]);
+        let (start, last) = good.split_at(length - 1);
+        format!("{start}{}", (last.as_bytes()[0] - b'0' + off) % 10)
+    })
+}
+
+/// As it is printed: fours, 4-6-5 for 15 digits, 4-6-4 for 14, or as one.
+pub(super) fn printed(card: &str, separator: &str) -> String {
+    let sizes: &[usize] = match card.len() {
+        14 => &[4, 6, 4],
+        15 => &[4, 6, 5],
+        _ => &[4, 4, 4, 4, 4],
+    };
+    let mut groups = Vec::new();
+    let mut rest = card;
+    for size in sizes {
+        let (group, behind) = rest.split_at((*size).min(rest.len()));
+        groups.push(group);
+        rest = behind;
+    }
+    groups.retain(|group| !group.is_empty());
+    groups.join(separator)
+}
+
+/// Any grouping.
+fn grouped(card: &str, cuts: &[bool], separators: &[&str]) -> String {
+    let mut text = String::new();
+    for (index, digit) in card.chars().enumerate() {
+        if index > 0 && cuts[index] {
+            text.push_str(separators[index % separators.len()]);
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text without digits; a card in it is not told from a longer number by any means otherwise.
+pub(super) fn surroundings() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[^0-9]{0,40}",
+        "[a-z_ =:\"{},&?/가-힣]{0,40}",
+        Just(String::new()),
+        // Numbers that a space parts from the card.
+        "[0-9]{1,5} ",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}[.,][0-9]{3} ",
+        "/pay\\?q=%20",
+    ]
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// The card is masked where it stands, and nothing but its digits is.
+fn assert_covered(before: &str, written: &str, after: &str) -> Result<(), TestCaseError> {
+    let text = format!("{before}{written}{after}");
+    let clean = masked(&text);
+    prop_assert_eq!(clean.len(), text.len());
+    let inside = &clean[before.len()..before.len() + written.len()];
+    let bare = written.replace("%20", "").replace("%2D", "");
+    let count = digits(&bare).len();
+    let left = digits(&inside.replace("%20", "").replace("%2D", "")).len();
+    let most = if count >= 16 { 10 } else { 4 };
+    prop_assert!(left <= most, "{} digits of {} are left: {}", left, count, clean);
+    prop_assert_eq!(&clean[..before.len()], before);
+    prop_assert_eq!(&clean[before.len() + written.len()..], after);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn every_card_is_masked(
+        card in card(), separator in proptest::sample::select(&SEPARATORS[..]),
+        before in surroundings(), after in "([^0-9].{0,40})?",
+    ) {
+        // Numbers before a card belong to it where it has no shape of its own.
+        let shapeless = card.len() < 13 || !separator.is_empty() && !(14..=16).contains(&card.len());
+        let before = if shapeless { before.replace(|c: char| c.is_ascii_digit(), "") } else { before };
+        let before = before.trim_end_matches(['+', '%']);
+        // A separator after the card joins it to digits that follow.
+        let after = if after.starts_with([' ', '-', '.', '+', '%']) { String::new() } else { after };
+        prop_assume!(!digits(&after).contains("00000000"));
+        let written = printed(&card, separator);
+        let (clean, _) = mask(format!("{before}{written}").as_bytes());
+        prop_assert!(!String::from_utf8_lossy(&clean).contains(&written));
+        assert_covered(before, &written, "")?;
+        let text = masked(&format!("{before}{written}{after}"));
+        prop_assert!(!text.contains(&written));
+    }
+
+    #[test]
+    fn any_grouping_is_masked(
+        card in card(), cuts in proptest::collection::vec(any::<bool>(), 19),
+        separators in prop_oneof![
+            proptest::sample::subsequence(vec![" ", "-", "+", "%20", "%2D"], 1..=5),
+            Just(vec!["."]),
+        ],
+        before in "[a-z_ =:\"가-힣]{0,20}", after in "([g-z_=:\"가-힣][^0-9]{0,20})?",
+    ) {
+        let written = grouped(&card, &cuts, &separators);
+        // One dot makes a decimal number.
+        prop_assume!(written.matches('.').count() != 1);
+        assert_covered(&before, &written, &after)?;
+    }
+
+    #[test]
+    fn brands_without_luhn_are_masked(
+        card in unchecked(), separator in proptest::sample::select(&SEPARATORS[..]),
+        before in surroundings(), after in "([a-z_=:\"가-힣][^0-9]{0,20})?",
+    ) {
+        let before = before.trim_end_matches(['+', '%']);
+        let written = printed(&card, separator);
+        // 6-13 and fours are printed; 17 digits and more in fours too.
+        assert_covered(before, &written, &after)?;
+    }
+
+    #[test]
+    fn any_bytes_keep_their_length(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let (clean, _) = mask(&bytes);
+        prop_assert_eq!(clean.len(), bytes.len());
+        for (old, new) in bytes.iter().zip(&clean) {
+            prop_assert!(old == new || *new == MASK && old.is_ascii_digit());
+        }
+    }
+
+    #[test]
+    fn what_is_masked_stays(text in "[0-9 .%+-]{0,200}") {
+        let once = masked(&text);
+        let twice = masked(&once);
+        prop_assert_eq!(twice.to_string().len(), text.len());
+    }
+}

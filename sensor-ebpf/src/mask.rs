@@ -1,0 +1,230 @@
+//! Card numbers are masked where a record is put together, before it is written to the ring buffer.
+//!
+//! The work is that of [`sensor_common::mask`], in a few functions for each map whose slots hold text. They are global
+//! functions: the verifier looks at each once, for any arguments, so that neither the loop over the text nor the
+//! programs that call them multiply what it has to go through. That works since 5.6 and needs no `bpf_loop`. On 5.10
+//! such a function takes numbers only, so each finds the slot itself. The stacks of all functions that are called from
+//! each other may take 512 bytes together before 6.8: the deep ones are called from shallow ones only.
+
+use sensor_common::{
+    cause::Counter,
+    mask::{BLOCK, NO_DIGITS, Text, no_digits},
+    record::HEAD_CAPACITY,
+};
+
+use crate::{
+    count::count,
+    maps::{FRAME_SCRATCH, SCRATCH},
+};
+
+/// Steps that are made by one function, so that the verifier goes through a loop of loops.
+pub(crate) const STEPS: u32 = 56;
+
+/// Text in a map's slot.
+pub(crate) struct Slot {
+    text: *mut u8,
+    mask: u32,
+}
+
+impl Slot {
+    /// # Safety
+    /// `text` is aligned to eight bytes and has room for `mask` bytes and [`BLOCK`] more; `mask` is one less than a
+    /// power of two.
+    #[inline(always)]
+    pub(crate) unsafe fn new(text: *mut u8, mask: u32) -> Self {
+        Self { text, mask }
+    }
+
+    #[inline(always)]
+    fn at(&self, at: u32) -> *mut u8 {
+        // VERIFIER: all kernels: the compiler may know the bound and drop the mask.
+        let offset = core::hint::black_box(at) & self.mask;
+        // SAFETY: the caller of `new` vouches for offsets up to the mask.
+        unsafe { self.text.add(offset as usize) }
+    }
+}
+
+impl Text for Slot {
+    #[inline(always)]
+    fn byte(&self, at: u32) -> u8 {
+        // VERIFIER: all kernels: volatile, so that a byte that is read twice is not one that a comparison has changed.
+        // SAFETY: as above.
+        unsafe { self.at(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn hide(&mut self, at: u32) {
+        // SAFETY: as above.
+        unsafe { self.at(at).write(sensor_common::mask::MASK) }
+    }
+
+    #[inline(always)]
+    fn has_digit(&self, at: u32) -> bool {
+        // SAFETY: as above, and seven bytes more are within the room.
+        let word = unsafe { self.at(at & !7).cast::<u64>().read() };
+        no_digits(word) != NO_DIGITS
+    }
+
+    #[inline(always)]
+    fn has_digits(&self, at: u32) -> bool {
+        let words = self.at(at & !7).cast::<u64>();
+        let mut none = NO_DIGITS;
+        for word in 0..BLOCK as usize / size_of::<u64>() {
+            // SAFETY: as above, and a block more is within the room.
+            none &= no_digits(unsafe { words.add(word).read() });
+        }
+        none != NO_DIGITS
+    }
+}
+
+/// Defines `$in_place(slot, length, more)` for the slots of the per-CPU array `$map`: the member `$text` holds the text,
+/// with room for `$capacity` bytes and [`BLOCK`] more, and `$state` is a [`sensor_common::mask::State`].
+///
+/// `$in_place` masks the first `length` bytes and returns how many of them are done: all, unless `more` is not 0, which
+/// says that the write goes on. What is done can be written to the ring buffer. The next call is given the text from
+/// there on, at the start of the same slot with the same state. A new text starts with `State::forget`; `State::masked`
+/// counts on.
+macro_rules! masker {
+    (
+        $map:ident, $text:ident, $capacity:expr, $state:ident;
+        $in_place:ident, $steps:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $cover:ident, $cut:ident
+    ) => {
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        pub(crate) extern "C" fn $in_place(slot: u32, length: u32, more: u32) -> u32 {
+            // Steps without an end, and groups that have to be judged: of five bytes at least.
+            const STEPS: u32 = $capacity / sensor_common::mask::STEP + $capacity / 5 + 2;
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: the slot is this processor's, and only the functions of this masker use the members meanwhile.
+            let state = unsafe { &raw mut (*found).$state };
+            for _ in 0..sensor_common::mask::rolled(STEPS / $crate::mask::STEPS + 1) {
+                // SAFETY: as above.
+                if unsafe { (*state).at() } >= length {
+                    break;
+                }
+                $steps(slot, length);
+            }
+            if more == 0 {
+                // SAFETY: as above.
+                $ended(slot, unsafe { (*state).ends_at_last() });
+            }
+            $cut(slot, length, more)
+        }
+
+        /// Reads on, and judges.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $steps(slot: u32, length: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let state = unsafe { &raw mut (*found).$state };
+            for _ in 0..sensor_common::mask::rolled($crate::mask::STEPS) {
+                // SAFETY: as above.
+                if unsafe { (*state).at() } >= length {
+                    break;
+                }
+                let ended = $step(slot, length);
+                if ended != 0 {
+                    $ended(slot, ended);
+                }
+            }
+            0
+        }
+
+        /// Reads on.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $step(slot: u32, length: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            sensor_common::mask::step(&text, state, length)
+        }
+
+        /// Judges what has ended.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $ended(slot: u32, ended: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let state = unsafe { &mut (*found).$state };
+            if state.digits() < sensor_common::mask::chain::SHORTEST {
+                return 0;
+            }
+            $shape(slot, ended);
+            sensor_common::mask::each_candidate(state, ended, |_, start, lengths| {
+                let cards = $judge(slot, start, lengths);
+                sensor_common::mask::each_card(cards, |length, by_keyword| {
+                    $cover(slot, start, length, by_keyword.into());
+                });
+            });
+            0
+        }
+
+        /// Finds the lengths that come into question.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $shape(slot: u32, ended: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            unsafe { (*found).$state.candidates(ended) };
+            0
+        }
+
+        /// Which of the lengths are a card's.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $judge(slot: u32, start: u32, lengths: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            unsafe { (*found).$state.cards(start, lengths) }
+        }
+
+        /// Masks a card.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $cover(slot: u32, start: u32, length: u32, by_keyword: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (mut text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            if state.cover(&mut text, start, length, by_keyword != 0) {
+                count(Counter::CardsMasked);
+            }
+            0
+        }
+
+        /// Ends the chunk.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $cut(slot: u32, length: u32, more: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (mut text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            sensor_common::mask::cut(&mut text, state, length, more != 0)
+        }
+    };
+}
+
+masker!(
+    SCRATCH, payload, HEAD_CAPACITY as u32, mask;
+    mask_head, mask_head_steps, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_cover, mask_head_cut
+);
+masker!(
+    FRAME_SCRATCH, payload, HEAD_CAPACITY as u32, mask;
+    mask_frames, mask_frames_steps, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_cover, mask_frames_cut
+);

@@ -1,0 +1,27 @@
+//! What is left to do for an operation when its hook has done its part. Programs of their own do it, reached by a tail
+//! call: each has the whole stack, and is verified once, not once for every hook and path to it.
+
+use sensor_common::connection::Direction;
+
+/// What is to be done next for an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing.
+    Done,
+    /// The frames of what moved this way are to be walked.
+    Walk(Direction),
+    /// The head that was put together for this direction is to be masked and told.
+    Tell(Direction),
+}
+
+impl Next {
+    /// Where its program is in a map of programs: directions first.
+    #[inline(always)]
+    pub(crate) fn place(self) -> Option<u32> {
+        match self {
+            Self::Done => None,
+            Self::Walk(direction) => Some(direction as u32),
+            Self::Tell(direction) => Some(2 + direction as u32),
+        }
+    }
+}
