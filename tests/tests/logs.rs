@@ -81,6 +81,27 @@ fn a_running_process_is_followed() {
     assert_eq!(records[0].pid, u64::from(one.id()));
 }
 
+/// Whole numbers in text and fields, and one that comes in two writes.
+#[test]
+fn no_card_number_is_told() {
+    let script = Script::new(
+        ".sh",
+        "echo 'paid with 4111 1111 1111 1111'\n\
+         echo '{\"card\":\"5555555555554444\",\"amount\":1000}'\n\
+         printf 'in two 41111111'; echo 11111111\n",
+    );
+    let sensor = follow(&script.name);
+    let (stdout, _) = Piped::start(&mut script.run("sh")).succeed(30);
+    assert_eq!(stdout.lines().count(), 3);
+    let printed = sensor.stop().stdout;
+    let digits: String = printed.chars().filter(|c| !matches!(c, ' ' | '-')).collect();
+    assert!(!digits.contains("4111111111111111") && !digits.contains("5555555555554444"), "{printed}");
+    let records = parse(&printed);
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().all(|record| record.body.contains('*')), "{records:?}");
+    assert!(records[1].attributes["card"].as_str().is_some_and(|card| card.contains('*')), "{records:?}");
+}
+
 /// Lines that are numbered from 0, each in a write of its own, as fast as it goes.
 const NUMBERS: &str = "
 import os, sys, time
