@@ -8,6 +8,7 @@ pub mod cause;
 pub mod connection;
 pub mod flow;
 pub mod http2;
+pub mod log;
 pub mod mask;
 pub mod offsets;
 pub mod record;

@@ -63,6 +63,18 @@ pub struct Offsets {
     pub file_inode: u32,
     /// `inode.i_mode`
     pub inode_mode: u32,
+    /// `inode.i_ino`
+    pub inode_number: u32,
+    /// `inode.i_rdev`
+    pub inode_rdev: u32,
+    /// `inode.i_sb`
+    pub inode_superblock: u32,
+    /// `super_block.s_dev`
+    pub superblock_device: u32,
+    /// `kiocb.ki_filp`
+    pub kiocb_file: u32,
+    /// `task_struct.real_parent`
+    pub task_parent: u32,
     /// `file.private_data`
     pub file_private_data: u32,
     /// `socket.sk`
@@ -120,6 +132,12 @@ impl Offsets {
         fdtable_fd: 0,
         file_inode: 0,
         inode_mode: 0,
+        inode_number: 0,
+        inode_rdev: 0,
+        inode_superblock: 0,
+        superblock_device: 0,
+        kiocb_file: 0,
+        task_parent: 0,
         file_private_data: 0,
         socket_sk: 0,
         msghdr_iter: 0,

@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, record::HEAD_CAPACITY};
 use crate::{globals::offset, kernel};
 
 /// The most segments of a vector that are followed. Servers write a head in the first few.
-const SEGMENTS: u32 = 8;
+pub(crate) const SEGMENTS: u32 = 8;
 
 /// A `struct iovec`.
 #[derive(Clone, Copy)]
@@ -158,6 +158,31 @@ impl Buffers {
     fn segments(&self) -> u32 {
         // SAFETY: a reference can be read.
         unsafe { core::ptr::read_volatile(&raw const self.segments) }
+    }
+
+    /// Whether there are several segments.
+    #[inline(always)]
+    pub(crate) fn is_vector(&self) -> bool {
+        self.segments() != 1
+    }
+
+    /// One segment after the other, for as many as are followed.
+    #[inline(always)]
+    pub(crate) fn at(&self, index: u32) -> Result<Segment, Counter> {
+        if index >= SEGMENTS || index >= self.segments() {
+            return Err(Counter::VectorTooLong);
+        }
+        self.segment(index)
+    }
+
+    /// Whether the last byte of an operation of `length` is `byte`; `false` where that is not simple to find.
+    #[inline(always)]
+    pub(crate) fn ends_in(&self, length: u32, byte: u8) -> bool {
+        if self.segments() != 1 || length == 0 {
+            return false;
+        }
+        let last = self.first.address + u64::from(length) - 1;
+        kernel::read_user::<u8>(last).is_ok_and(|found| found == byte)
     }
 
     #[inline(always)]

@@ -33,6 +33,15 @@ static SELECTED_ONLY: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(0);
 
+/// The same for the ring buffer of what containers write.
+#[unsafe(no_mangle)]
+static LOG_WAKE_BYTES: Global<u64> = Global::new(0);
+
+#[inline(always)]
+pub(crate) fn log_wake_bytes() -> u64 {
+    LOG_WAKE_BYTES.load()
+}
+
 #[inline(always)]
 pub(crate) fn head_bytes() -> u32 {
     HEAD_BYTES.load()

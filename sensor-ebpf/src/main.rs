@@ -19,6 +19,7 @@ mod globals;
 mod hooks;
 mod http2;
 mod kernel;
+mod log;
 mod maps;
 mod mask;
 mod message;

@@ -28,6 +28,8 @@ pub(crate) mod arch {
     pub(crate) const SENDMSG: u64 = 46;
     pub(crate) const RECVMSG: u64 = 47;
     pub(crate) const SPLICE: u64 = 275;
+    pub(crate) const TEE: u64 = 276;
+    pub(crate) const VMSPLICE: u64 = 278;
     pub(crate) const RECVMMSG: u64 = 299;
     pub(crate) const SENDMMSG: u64 = 307;
 
@@ -70,7 +72,9 @@ pub(crate) mod arch {
     pub(crate) const READV: u64 = 65;
     pub(crate) const WRITEV: u64 = 66;
     pub(crate) const SENDFILE: u64 = 71;
+    pub(crate) const VMSPLICE: u64 = 75;
     pub(crate) const SPLICE: u64 = 76;
+    pub(crate) const TEE: u64 = 77;
     pub(crate) const SENDTO: u64 = 206;
     pub(crate) const RECVFROM: u64 = 207;
     pub(crate) const SENDMSG: u64 = 211;

@@ -30,21 +30,9 @@ pub(crate) fn is_process_tcp(sock: u64) -> Result<bool, Counter> {
 }
 
 /// The `struct sock` behind a descriptor of the current process; `None` when it is no socket.
-///
-/// The way that the kernel itself goes (`fdget`): `task → files → fdt → fd[n]`.
 #[inline(always)]
 pub(crate) fn of_descriptor(descriptor: u32) -> Result<Option<u64>, Counter> {
-    let files: u64 = kernel::read(task::current() + offset!(task_files))?;
-    let table: u64 = kernel::read(files + offset!(files_fdt))?;
-    let size: u32 = kernel::read(table + offset!(fdtable_max_fds))?;
-    if descriptor >= size {
-        return Ok(None);
-    }
-    let array: u64 = kernel::read(table + offset!(fdtable_fd))?;
-    let file: u64 = kernel::read(array + u64::from(descriptor) * size_of::<u64>() as u64)?;
-    if file == 0 {
-        return Ok(None);
-    }
+    let Some(file) = task::file(descriptor)? else { return Ok(None) };
     let inode: u64 = kernel::read(file + offset!(file_inode))?;
     let mode: u16 = kernel::read(inode + offset!(inode_mode))?;
     if mode & S_IFMT != S_IFSOCK {

@@ -10,6 +10,12 @@ pub(crate) fn is_current() -> bool {
     is((bpf_get_current_pid_tgid() >> 32) as u32)
 }
 
+/// Whether the current process is the sensor itself.
+#[inline(always)]
+pub(crate) fn is_sensor() -> bool {
+    (bpf_get_current_pid_tgid() >> 32) as u32 == globals::sensor_tgid()
+}
+
 /// Whether a process is a target.
 #[inline(always)]
 pub(crate) fn is(tgid: u32) -> bool {

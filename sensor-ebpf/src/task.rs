@@ -26,3 +26,19 @@ pub(crate) fn update_current(task: &mut Task) -> Result<(), Counter> {
     task.tid = ids as u32;
     Ok(())
 }
+
+/// The `struct file` behind a descriptor of the current process; `None` when there is none.
+///
+/// The way that the kernel itself goes (`fdget`): `task → files → fdt → fd[n]`.
+#[inline(always)]
+pub(crate) fn file(descriptor: u32) -> Result<Option<u64>, Counter> {
+    let files: u64 = kernel::read(current() + offset!(task_files))?;
+    let table: u64 = kernel::read(files + offset!(files_fdt))?;
+    let size: u32 = kernel::read(table + offset!(fdtable_max_fds))?;
+    if descriptor >= size {
+        return Ok(None);
+    }
+    let array: u64 = kernel::read(table + offset!(fdtable_fd))?;
+    let file: u64 = kernel::read(array + u64::from(descriptor) * size_of::<u64>() as u64)?;
+    Ok(if file == 0 { None } else { Some(file) })
+}

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod flow;
 pub mod identity;
+pub mod log;
 pub mod mask;
 pub mod metric;
 pub mod pipeline;

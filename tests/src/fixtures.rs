@@ -9,12 +9,16 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 11] = [
+const FILES: [(&str, &str); 15] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
     ("chain.py", include_str!("../fixtures/chain.py")),
     ("chain.js", include_str!("../fixtures/chain.js")),
+    ("log_server.py", include_str!("../fixtures/log_server.py")),
+    ("log_server.js", include_str!("../fixtures/log_server.js")),
+    ("log_app.py", include_str!("../fixtures/log_app.py")),
+    ("LogServer.java", include_str!("../fixtures/LogServer.java")),
     ("grpc_server.py", include_str!("../fixtures/grpc_server.py")),
     ("grpc_client.py", include_str!("../fixtures/grpc_client.py")),
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
@@ -55,7 +59,7 @@ pub fn prepare(directory: &Path) -> Result<()> {
         let path = directory.join(name);
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    execute(directory, "javac", &["--release", "11", "Server.java"])?;
+    execute(directory, "javac", &["--release", "11", "Server.java", "LogServer.java"])?;
     execute(directory, "jar", &["cfm", "server.jar", "MANIFEST.MF", "Server.class"])
 }
 

@@ -16,6 +16,8 @@ pub mod fixtures;
 pub mod flows;
 pub mod http2;
 pub mod link;
+pub mod logs;
+pub mod loki;
 pub mod metrics;
 pub mod netns;
 pub mod process;

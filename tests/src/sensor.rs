@@ -24,6 +24,7 @@ pub const SETTLE: u64 = 20;
 pub struct Options {
     capture: Vec<(String, String)>,
     target: Vec<(String, String)>,
+    logs: Vec<(String, String)>,
     flow: Vec<(String, String)>,
     arguments: Vec<String>,
     more: String,
@@ -73,6 +74,13 @@ impl Options {
         self
     }
 
+    /// A setting below `logs` in the configuration file.
+    #[must_use]
+    pub fn logs(mut self, key: &str, value: &str) -> Self {
+        self.logs.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
     /// One more argument of `sensor run`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -97,6 +105,7 @@ impl Options {
         }
         section("capture", &capture)
             + &section("target", &self.target)
+            + &section("logs", &self.logs)
             + &section("flow", &self.flow)
             + &self.more
     }

@@ -22,6 +22,7 @@ pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: 
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const GUNICORN: Needed = Needed { package: "gunicorn", programs: &["gunicorn"] };
 pub(crate) const NGHTTP2: Needed = Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "h2load"] };
 /// A module has no program: it is known by its file.
 pub(crate) const GRPCIO: Needed =

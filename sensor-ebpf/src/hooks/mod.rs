@@ -3,6 +3,9 @@
 mod close;
 mod fentry;
 mod flow;
+mod log;
+mod log_exec;
+mod log_fentry;
 mod next;
 mod process;
 mod socket;

@@ -34,10 +34,49 @@ const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
 /// Programs of the syscall route, named as their tracepoints. The return first: an entry without its return would
 /// leave its note behind.
 const SYSCALL: [&str; 2] = ["sys_exit", "sys_enter"];
+/// The program that sees which standard streams a program starts with.
+const LOG_EXEC: &str = "log_exec";
+/// Programs that see writes to pipes and terminals, and the function at whose return they are.
+const LOG_PIPE: (&str, &str) = ("log_pipe_write", "pipe_write");
+const LOG_TTY: (&str, &str) = ("log_tty_write", "tty_write");
+/// The program that sees them where functions cannot be traced, and its tracepoint.
+const LOG_SYSCALL: (&str, &str) = ("log_sys_exit", "sys_exit");
 
 /// Attaches what every route needs.
 pub(super) fn common(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     COMMON.iter().try_for_each(|(program, tracepoint)| raw_tracepoint(ebpf, program, tracepoint))
+}
+
+/// Attaches what captures standard streams, by the best way that the kernel and the chosen route allow; that way's name.
+pub(super) fn logs(
+    ebpf: &mut Ebpf,
+    kernel: &Kernel,
+    route: Option<Route>,
+) -> Result<&'static str, CaptureError> {
+    raw_tracepoint(ebpf, LOG_EXEC, "sched_process_exec")?;
+    if route.is_none_or(|route| route == Route::Fentry) {
+        let Err(error) = log_fentry(ebpf, kernel) else { return Ok("fentry") };
+        // Both ways at once would tell each line twice.
+        unload(ebpf, [LOG_PIPE.0, LOG_TTY.0]);
+        if route.is_some() {
+            return Err(error);
+        }
+        tracing::debug!("standard streams cannot be captured by functions: {}", error.brief());
+    }
+    let (program, tracepoint) = LOG_SYSCALL;
+    raw_tracepoint(ebpf, program, tracepoint)?;
+    Ok("syscall")
+}
+
+fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    let terminal = kernel.has_tty_write_iter.then_some(LOG_TTY);
+    for (name, function) in [LOG_PIPE].into_iter().chain(terminal) {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    Ok(())
 }
 
 /// Attaches the program of connections.
@@ -65,31 +104,34 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
     };
     let result = result.and_then(|()| next::load(ebpf, route));
     if result.is_err() {
-        for program in programs(route).into_iter().chain(next::programs(route).map(str::to_owned)) {
-            // One that was not loaded cannot be unloaded, and need not be.
-            let _ = match ebpf.program_mut(&program) {
-                Some(Program::FEntry(program)) => program.unload(),
-                Some(Program::FExit(program)) => program.unload(),
-                Some(Program::RawTracePoint(program)) => program.unload(),
-                _ => Ok(()),
-            };
-        }
+        unload(ebpf, programs(route).into_iter().chain(next::programs(route)));
     }
     result
 }
 
+fn unload(ebpf: &mut Ebpf, programs: impl IntoIterator<Item = &'static str>) {
+    for program in programs {
+        // One that was not loaded cannot be unloaded, and need not be.
+        let _ = match ebpf.program_mut(program) {
+            Some(Program::FEntry(program)) => program.unload(),
+            Some(Program::FExit(program)) => program.unload(),
+            Some(Program::RawTracePoint(program)) => program.unload(),
+            _ => Ok(()),
+        };
+    }
+}
+
 /// Names of all programs of a route.
-fn programs(route: Route) -> Vec<String> {
+fn programs(route: Route) -> Vec<&'static str> {
     match route {
         Route::Fentry => [FENTRY, SENDPAGE]
             .iter()
             .chain(&FEXIT)
             .map(|(program, _)| *program)
             .chain(RECVMSG.iter().map(|(_, program)| *program))
-            .map(str::to_owned)
             .collect(),
-        Route::Socket => SOCKET.iter().map(|program| (*program).to_owned()).collect(),
-        Route::Syscall => SYSCALL.iter().map(|program| (*program).to_owned()).collect(),
+        Route::Socket => SOCKET.to_vec(),
+        Route::Syscall => SYSCALL.to_vec(),
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Kernel {
     pub has_socket_tracepoints: bool,
     /// Whether pages are sent by a function of their own (before 6.5).
     pub has_sendpage: bool,
+    /// Whether a write to a terminal is handed an iterator (5.12 and later).
+    pub has_tty_write_iter: bool,
     /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
     pub recvmsg_parameters: Option<u32>,
     /// Where the members lie that the programs of connections read; `None` when one is not there.
@@ -66,6 +68,7 @@ impl Kernel {
             has_socket_tracepoints: types.has("btf_trace_sock_send_length")
                 && types.has("btf_trace_sock_recv_length"),
             has_sendpage: types.parameters("tcp_sendpage").is_ok(),
+            has_tty_write_iter: types.parameters("tty_write").is_ok_and(|count| count == 2),
             recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
             flow_offsets: types.flow_offsets().ok(),
         };
@@ -129,6 +132,12 @@ impl Types {
             fdtable_fd: self.offset("fdtable", &["fd"])?,
             file_inode: self.offset("file", &["f_inode"])?,
             inode_mode: self.offset("inode", &["i_mode"])?,
+            inode_number: self.offset("inode", &["i_ino"])?,
+            inode_rdev: self.offset("inode", &["i_rdev"])?,
+            inode_superblock: self.offset("inode", &["i_sb"])?,
+            superblock_device: self.offset("super_block", &["s_dev"])?,
+            kiocb_file: self.offset("kiocb", &["ki_filp"])?,
+            task_parent: self.offset("task_struct", &["real_parent"])?,
             file_private_data: self.offset("file", &["private_data"])?,
             socket_sk: self.offset("socket", &["sk"])?,
             msghdr_iter: self.offset("msghdr", &["msg_iter"])?,

@@ -17,6 +17,11 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// The daemon is woken when this share of the ring buffer waits.
 const WAKE_SHARE: u32 = 4;
 
+/// Pipes that are followed, and writers whose losses are told apart.
+const LOG_ENTRIES: u32 = 8192;
+/// A ring buffer that is not used.
+const UNUSED_RING_BYTES: u32 = 64 * 1024;
+
 /// The compiled programs.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sensor-ebpf.o"));
 
@@ -41,6 +46,10 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     let own = std::process::id();
     let selected_only = u32::from(settings.selected_only);
     let wake_bytes = u64::from(settings.ring_bytes / WAKE_SHARE);
+    let log_wake_bytes = u64::from(settings.log_ring_bytes.unwrap_or_default() / WAKE_SHARE);
+    // What nobody asked for takes no more memory than a map must: a page, an entry.
+    let log_ring_bytes = settings.log_ring_bytes.unwrap_or(UNUSED_RING_BYTES);
+    let log_entries = if settings.log_ring_bytes.is_some() { LOG_ENTRIES } else { 1 };
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
@@ -50,8 +59,12 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("SENSOR_TGID", &own, true)
         .override_global("SELECTED_ONLY", &selected_only, true)
         .override_global("WAKE_BYTES", &wake_bytes, true)
+        .override_global("LOG_WAKE_BYTES", &log_wake_bytes, true)
         .override_global(aya_log::LEVEL, &log_level, true)
         .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("LOGS", log_ring_bytes)
+        .map_max_entries("PIPES", log_entries)
+        .map_max_entries("LOG_LOST", log_entries)
         .map_max_entries("CONNECTIONS", settings.max_connections)
         .load(OBJECT)
         .map_err(|error| CaptureError::kernel("load", "the eBPF object", error))

@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Capability, CaptureError, Flows, Kernel, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
@@ -34,6 +34,7 @@ pub struct Capture {
     ring_bytes: u32,
     max_connections: u32,
     rejected: u64,
+    logs: Option<LogCapture>,
     flows: Option<Flows>,
     missed: Missed,
     ebpf: Ebpf,
@@ -84,6 +85,13 @@ impl Capture {
         attach::common(&mut ebpf)?;
         check_alone(&ebpf)?;
         let (route, refused) = choose(&mut ebpf, &kernel, settings.route)?;
+        let logs = match settings.log_ring_bytes {
+            Some(ring_bytes) => {
+                let way = attach::logs(&mut ebpf, &kernel, settings.route)?;
+                Some(LogCapture::new(&mut ebpf, way, ring_bytes)?)
+            }
+            None => None,
+        };
         let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel)).transpose()?;
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
@@ -108,6 +116,7 @@ impl Capture {
             ring_bytes: settings.ring_bytes,
             max_connections: settings.max_connections,
             rejected: 0,
+            logs,
             flows,
             missed: Missed::of(&ebpf),
             ebpf,
@@ -118,6 +127,11 @@ impl Capture {
     #[must_use]
     pub fn route(&self) -> Route {
         self.route
+    }
+
+    /// Takes the reading side of what containers write, where that is captured; the programs stay here.
+    pub fn take_logs(&mut self) -> Option<LogCapture> {
+        self.logs.take()
     }
 
     /// The routes that would have been better, and why the kernel does not allow them.

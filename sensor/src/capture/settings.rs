@@ -47,6 +47,8 @@ pub struct Settings {
     pub ring_bytes: u32,
     /// The most connections to follow at a time.
     pub max_connections: u32,
+    /// Size of the ring buffer of what containers write, in bytes; `None` leaves standard streams alone.
+    pub log_ring_bytes: Option<u32>,
     /// Whether only processes named by [`super::Capture::target`] are followed.
     pub selected_only: bool,
     /// Whether connections are followed below HTTP.

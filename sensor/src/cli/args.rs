@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::log::Choice;
+
 /// Shows what this host's HTTP services do, with no change to them.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(name = "sensor", version, about, arg_required_else_help = true)]
@@ -43,9 +45,13 @@ pub struct Run {
     /// Stop after this time, such as 30s or 5m
     #[arg(long, value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Print this to standard output, in place of the table or the lines
-    #[arg(long, value_name = "WHAT")]
-    pub print: Option<Print>,
+    /// Print this to standard output, in place of the table or the lines; several with commas between them
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub print: Vec<Print>,
+    /// Follow the standard output and error of these processes: a process id, a command, or the path of a control
+    /// group; may be given several times, beside the file's `logs.processes`
+    #[arg(long, value_name = "PID|COMMAND|CGROUP")]
+    pub logs: Vec<Choice>,
 }
 
 /// What can be printed.
@@ -53,6 +59,8 @@ pub struct Run {
 pub enum Print {
     /// One line of OTLP JSON for each batch of spans
     Spans,
+    /// One line of JSON for each log record
+    Logs,
 }
 
 /// The arguments of `sensor check`.
@@ -146,13 +154,16 @@ mod tests {
 
     #[test]
     fn all_arguments_of_run_are_read() {
-        let bare = Run { config: None, listen: None, duration: None, print: None };
+        let bare = Run { config: None, listen: None, duration: None, print: vec![], logs: vec![] };
         assert_eq!(run("sensor run"), bare);
-        let all = run("sensor run --config a.yaml --listen [::]:0 --duration 1m30s --print spans");
+        let all = run(
+            "sensor run --config a.yaml --listen [::]:0 --duration 1m30s --print spans,logs --logs 42 --logs app.py",
+        );
         assert_eq!(all.config, Some("a.yaml".into()));
         assert_eq!(all.listen, Some("[::]:0".parse().unwrap()));
         assert_eq!(all.duration, Some(Duration::from_secs(90)));
-        assert_eq!(all.print, Some(Print::Spans));
+        assert_eq!(all.print, [Print::Spans, Print::Logs]);
+        assert_eq!(all.logs, [Choice::Pid(42), Choice::Command("app.py".to_owned())]);
     }
 
     #[test]
@@ -176,7 +187,9 @@ mod tests {
     fn wrong_values_are_explained() {
         assert!(parse("sensor run --duration 30").unwrap_err().contains("write it like 30s or 5m"));
         assert!(parse("sensor run --duration 0s").unwrap_err().contains("more than nothing"));
-        assert!(parse("sensor run --print everything").unwrap_err().contains("[possible values: spans]"));
+        assert!(
+            parse("sensor run --print everything").unwrap_err().contains("[possible values: spans, logs]")
+        );
         assert!(parse("sensor run --listen 9464").is_err());
         assert!(parse("sensor walk").is_err());
     }

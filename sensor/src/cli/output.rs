@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::termios::tcgetwinsize;
 
 /// Texts that may wait.
 const QUEUE: usize = 256;
+/// How often room is looked for in a full queue.
+const ROOM_INTERVAL: Duration = Duration::from_millis(1);
 /// The size of a terminal that does not tell its own.
 const SIZE_DEFAULT: Size = Size { columns: 80, rows: 24 };
 
@@ -89,6 +91,21 @@ impl Output {
     pub fn lines(&mut self, lines: String) {
         if !lines.is_empty() {
             self.send(Text::Lines(lines));
+        }
+    }
+
+    /// Prints lines, and waits for room for them, at most for `patience`; says whether there was. Where nobody reads any
+    /// more there is.
+    pub fn lines_within(&mut self, lines: String, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut text = Text::Lines(lines);
+        loop {
+            match self.queue.try_send(text) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => return true,
+                Err(TrySendError::Full(_)) if Instant::now() >= deadline => return false,
+                Err(TrySendError::Full(back)) => text = back,
+            }
+            thread::sleep(ROOM_INTERVAL);
         }
     }
 

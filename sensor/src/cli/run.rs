@@ -15,13 +15,14 @@ use tokio::{
 
 use super::{
     args::{Print, Run},
-    log,
+    log as messages,
     output::Output,
     shipping::Shipping,
 };
 use crate::{
     capture::Capture,
     config::Config,
+    log::{self, Reader, Sink},
     mask::Masker,
     metric::{Registry, Shared, endpoint, family},
     pipeline::{Pipeline, Sinks},
@@ -36,6 +37,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// # Errors
 /// When the address cannot be bound or the capture cannot start.
 pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
+    config.logs.add(&args.logs);
     if let Some(listen) = args.listen {
         config.listen = listen;
     }
@@ -50,17 +52,29 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;
     let listener = endpoint::listen(config.listen).await?;
     let address = listener.local_addr().context("cannot tell the address of the metrics endpoint")?;
-    let mut capture = Capture::start(&config.capture_settings(), log::ebpf_level())?;
+    let mut capture = Capture::start(&config.capture_settings(), messages::ebpf_level())?;
     let kernel = super::kernel_release();
     announce(&capture, &kernel, address, &registry);
     capture.forward_messages();
 
-    let sinks = sinks(args.print, &kernel, capture.route().name()).shipping(shipper.sink());
+    let sinks = sinks(&args.print, &kernel, capture.route().name()).shipping(shipper.sink());
+    let mut log_sinks: Vec<Box<dyn Sink>> = vec![Box::new(log::Loki::new(shipper.log_sink()))];
     let shipping = Shipping::start(shipper);
     let masker = Arc::new(
         Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
     );
-    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, masker)?;
+    let log_capture = capture.take_logs();
+    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker))?;
+    if let Some(log_capture) = log_capture {
+        if args.print.contains(&Print::Logs) {
+            log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
+        }
+        let (logs, choices) = (&config.logs, config.logs.choices());
+        let requests = pipeline.requests();
+        let reader =
+            Reader::start(log_capture, logs, choices, log_sinks, requests, masker, registry.clone())?;
+        pipeline.serve_logs(reader);
+    }
     let (stop, stopped) = watch::channel(());
     let serve = endpoint::serve(listener, registry, shipping.status(), wait_for_drop(stopped));
     let server = tokio::spawn(serve);
@@ -110,14 +124,18 @@ fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, regi
     registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
 }
 
-fn sinks(print: Option<Print>, kernel: &str, route: &'static str) -> Sinks {
+fn sinks(print: &[Print], kernel: &str, route: &'static str) -> Sinks {
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let output = Output::new(stdout);
-    match print {
-        Some(Print::Spans) => Sinks::spans(output),
-        None if terminal => Sinks::table(output, kernel.to_owned(), route),
-        None => Sinks::lines(output),
+    if print.contains(&Print::Spans) {
+        Sinks::spans(output)
+    } else if !print.is_empty() {
+        Sinks::nothing(output)
+    } else if terminal {
+        Sinks::table(output, kernel.to_owned(), route)
+    } else {
+        Sinks::lines(output)
     }
 }
 

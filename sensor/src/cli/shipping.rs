@@ -61,7 +61,8 @@ impl Shipping {
                 return;
             }
         };
-        let but_ship = Config { ship: running.ship.clone(), listen: running.listen, ..config.clone() };
+        let mut but_ship = Config { ship: running.ship.clone(), listen: running.listen, ..config.clone() };
+        but_ship.logs.add(&args.logs);
         if but_ship != *running {
             tracing::warn!("SIGHUP: settings outside of `ship` changed; they need a restart");
         }

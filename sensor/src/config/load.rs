@@ -101,6 +101,7 @@ impl Config {
         lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
         self.validate_ship()?;
         self.validate_log()?;
+        self.logs.validate()?;
         crate::mask::Masker::new(&self.mask).map_err(|error| ConfigError::Value {
             key: "mask.custom",
             value: format!("a list with the rule {:?}", error.name),

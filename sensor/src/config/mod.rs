@@ -7,11 +7,13 @@ mod duration;
 mod environment;
 mod error;
 mod load;
+mod logs;
 #[cfg(test)]
 pub(crate) mod reference;
 mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
+pub use logs::Logs;
 pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};
 pub use ship::Ship;

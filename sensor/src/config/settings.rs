@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::Ship;
+use super::{Logs, Ship};
 use crate::capture;
 
 /// All settings.
@@ -30,6 +30,8 @@ pub struct Config {
     pub flow: Flow,
     /// How metrics are kept.
     pub metric: Metric,
+    /// What containers write to standard output and error.
+    pub logs: Logs,
     /// What is masked in the daemon, beside card numbers, which always are.
     pub mask: Mask,
     /// What leaves the node, and where to.
@@ -46,6 +48,7 @@ impl Default for Config {
             http: Http::default(),
             flow: Flow::default(),
             metric: Metric::default(),
+            logs: Logs::default(),
             mask: Mask::default(),
             ship: Ship::default(),
         }
@@ -61,6 +64,7 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
+            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
             flows: self.flow.enabled,
         }

@@ -399,6 +399,34 @@ pub static PROCESS_MEMORY: Family =
 pub static PROCESS_START: Family =
     gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
+/// Lines of logs that were lost.
+pub static LOG_LINES_LOST: Family = counter(
+    "sensor_log_lines_lost_total",
+    "Lines of followed standard streams that were not told, by cause: no room in the ring buffer, a part of the line \
+     lost, not taken by the output.",
+    &["cause"],
+);
+/// Bytes of logs.
+pub static LOG_BYTES: Family = counter(
+    "sensor_log_bytes_total",
+    "Bytes of followed standard streams: all that was written, and of it what found no room in the ring buffer, what \
+     was cut off long writes; and what was moved there from no user memory.",
+    &["fate"],
+);
+/// Records of logs.
+pub static LOG_RECORDS: Family = counter(
+    "sensor_log_records_total",
+    "Log records told, by where their trace is from: the line itself, the request that the writing thread served, or \
+     none.",
+    &["trace"],
+);
+/// Records of logs that were left out.
+pub static LOG_FILTERED: Family =
+    counter("sensor_log_filtered_total", "Log records left out, by the filter that did it.", &["filter"]);
+/// Streams that are followed.
+pub static LOG_STREAMS: Family =
+    gauge("sensor_log_streams", "1", "Pipes and terminals that are followed as standard streams.", &[]);
+
 /// Items that receivers took.
 pub static SHIP_DELIVERED: Family = counter(
     "sensor_ship_delivered_total",
@@ -478,6 +506,11 @@ pub static OWN: &[&Family] = &[
     &MAP_CAPACITY,
     &RING_FILL,
     &RING_BYTES,
+    &LOG_LINES_LOST,
+    &LOG_BYTES,
+    &LOG_RECORDS,
+    &LOG_FILTERED,
+    &LOG_STREAMS,
     &OPEN_CONNECTIONS,
     &SERIES,
     &SERIES_FOLDED,

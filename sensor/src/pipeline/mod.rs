@@ -17,6 +17,7 @@ use crate::{
     capture::{Capture, CaptureError, Record},
     config::Config,
     identity::{Observed, Processes},
+    log,
     mask::Masker,
     metric::Shared,
     protocol::{
@@ -35,7 +36,6 @@ pub struct Pipeline {
     capture: Capture,
     tracker: Tracker,
     processes: Processes,
-    joiner: Joiner,
     targets: Targets,
     routes: RouteLimiter,
     registry: Shared,
@@ -47,6 +47,8 @@ pub struct Pipeline {
     observed: Vec<Observed>,
     ask: Vec<Connection>,
     answers: Vec<Progress>,
+    requests: log::Requests,
+    logs: Option<log::Reader>,
 }
 
 impl Pipeline {
@@ -70,11 +72,11 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
-                has_signals: sinks.wants_spans(),
+                has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
                 ..TrackerConfig::default()
             }),
             processes,
-            joiner: Joiner::new(),
+            requests: log::Requests::default(),
             targets,
             routes: RouteLimiter::new(config.http.max_routes),
             registry,
@@ -86,7 +88,19 @@ impl Pipeline {
             observed: Vec::new(),
             ask: Vec::new(),
             answers: Vec::new(),
+            logs: None,
         })
+    }
+
+    /// What log records are told of the requests in whose course they were written.
+    #[must_use]
+    pub fn requests(&self) -> log::Requests {
+        self.requests.clone()
+    }
+
+    /// Ends the reader of logs with the pipeline.
+    pub fn serve_logs(&mut self, logs: log::Reader) {
+        self.logs = Some(logs);
     }
 
     /// The capture, for waiting on it.
@@ -98,7 +112,7 @@ impl Pipeline {
     /// Whether the reader of standard output is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.sinks.is_closed()
+        self.sinks.is_closed() || self.logs.as_ref().is_some_and(log::Reader::is_closed)
     }
 
     /// Takes what waits. Answers to the tracker's questions are read before the records and given after them, so that
@@ -111,6 +125,7 @@ impl Pipeline {
         }
         let more = self.drain();
         if !more {
+            self.requests.told(now_ns);
             // Until then the answers wait, for the records they may be ahead of.
             for answer in self.answers.drain(..) {
                 self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
@@ -136,11 +151,11 @@ impl Pipeline {
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             flows.second(now_ns, capture, processes, targets, registry);
         }
-        self.joiner.second(now_ns);
+        self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
             &self.tracker,
-            &self.joiner,
+            &self.requests.joiner(),
             &self.routes,
             &self.sinks,
             &self.registry,
@@ -156,13 +171,18 @@ impl Pipeline {
                 break;
             }
         }
+        // No record has to wait for a request any more.
+        self.requests.told(u64::MAX);
+        if let Some(logs) = self.logs.take() {
+            logs.finish();
+        }
         self.ask.clear();
         self.tracker.finish(now_ns, &mut self.exchanges);
         self.deliver();
         self.own.update(
             &self.capture,
             &self.tracker,
-            &self.joiner,
+            &self.requests.joiner(),
             &self.routes,
             &self.sinks,
             &self.registry,
@@ -172,7 +192,8 @@ impl Pipeline {
     }
 
     fn drain(&mut self) -> bool {
-        let Self { capture, tracker, processes, joiner, targets, exchanges, own, .. } = self;
+        let Self { capture, tracker, processes, requests, targets, exchanges, own, .. } = self;
+        let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
         let drained = capture.drain(RECORDS_A_TURN, |record| match record {
             Record::Event(event) => {
@@ -202,10 +223,10 @@ impl Pipeline {
 
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
-        join(&mut self.tracker, &mut self.joiner, &mut self.processes, &self.targets);
+        join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
         for mut exchange in self.exchanges.drain(..) {
             self.masker.exchange(&mut exchange);
-            let span = self.joiner.take(exchange.key());
+            let span = self.requests.joiner().take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {
                 continue;

@@ -26,6 +26,7 @@ pub struct Sinks {
 }
 
 enum Form {
+    Nothing,
     Table { table: Box<Table>, header: Header },
     Lines { lines: Box<Lines>, flushed: Instant },
     Spans { clock: WallClock, sampled: Instant, batch: Batch },
@@ -44,6 +45,12 @@ impl Sinks {
     pub fn lines(output: Output) -> Self {
         let now = Instant::now();
         Self { output, form: Form::Lines { lines: Box::new(Lines::new(now)), flushed: now }, ship: None }
+    }
+
+    /// Nothing of them.
+    #[must_use]
+    pub fn nothing(output: Output) -> Self {
+        Self { output, form: Form::Nothing, ship: None }
     }
 
     /// Spans as OTLP JSON lines.
@@ -86,6 +93,7 @@ impl Sinks {
             sink.take(observed);
         }
         match &mut self.form {
+            Form::Nothing => {}
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
             Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
             Form::Spans { clock, batch, .. } => {
@@ -108,6 +116,7 @@ impl Sinks {
         }
         let now = Instant::now();
         match &mut self.form {
+            Form::Nothing => {}
             Form::Table { table, header } => {
                 table.turn(now);
                 header.lost = lost;

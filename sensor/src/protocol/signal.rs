@@ -22,6 +22,8 @@ pub enum Signal {
         key: ExchangeKey,
         /// The thread that sent or received the response's first bytes.
         tid: u32,
+        /// When they moved; nanoseconds of `CLOCK_MONOTONIC`.
+        time_ns: u64,
     },
     /// It is over.
     Ended {

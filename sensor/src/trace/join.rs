@@ -81,7 +81,7 @@ impl Joiner {
     pub fn on_signal(&mut self, signal: &Signal) {
         match signal {
             Signal::Started(started) => self.start(started),
-            Signal::Answered { key, tid } => self.answer(*key, *tid),
+            Signal::Answered { key, tid, time_ns } => self.answer(*key, *tid, *time_ns),
             Signal::Ended { key, time_ns, is_told } => self.end(*key, *time_ns, *is_told),
         }
     }
@@ -95,7 +95,8 @@ impl Joiner {
     }
 
     /// The server span that a thread was in at a time (nanoseconds of `CLOCK_MONOTONIC`), now or in the last ten
-    /// seconds; `None` where it served none that is known, or where it is not certain which.
+    /// seconds; `None` where it served none that is known, or where it is not certain which, or that it still did: from
+    /// the start of the response on, its end must be known.
     pub fn serving(&mut self, tgid: u32, tid: u32, time_ns: u64) -> Option<SpanContext> {
         match self.processes.peek(&tgid)?.at(tid, time_ns)? {
             Served::Over(context) => Some(context),
@@ -230,13 +231,14 @@ impl Joiner {
         Some(SpanContext { trace_id: request.span.trace_id, span_id: request.span.span_id })
     }
 
-    fn answer(&mut self, key: ExchangeKey, sent: u32) {
+    fn answer(&mut self, key: ExchangeKey, sent: u32, time_ns: u64) {
         let Some(request) = self.requests.get(&key) else { return };
         self.ends.remove(&request.route, request.role, key);
         if request.role == Role::Server
             && let Some(process) = self.processes.get_mut(&request.tgid)
         {
             process.answer(request.tid, sent);
+            process.answered(key, request.tid, time_ns);
         }
     }
 

@@ -54,6 +54,8 @@ struct Scope {
 struct Open {
     key: ExchangeKey,
     from_ns: u64,
+    /// When its response began.
+    answered_ns: Option<u64>,
 }
 
 /// A request that is over.
@@ -87,6 +89,14 @@ impl Process {
     pub(super) fn answer(&mut self, received: u32, sent: u32) {
         self.confirmed = self.confirmed.saturating_add(1);
         self.wanders |= received != sent;
+    }
+
+    /// The response of a request began.
+    pub(super) fn answered(&mut self, key: ExchangeKey, tid: u32, time_ns: u64) {
+        self.whole.answered(key, time_ns);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.answered(key, time_ns);
+        }
     }
 
     /// A request is over; with its ids, where it is to be remembered.
@@ -146,8 +156,14 @@ pub(super) enum Served {
 
 impl Scope {
     fn start(&mut self, key: ExchangeKey, from_ns: u64) {
-        self.open.push(Open { key, from_ns });
+        self.open.push(Open { key, from_ns, answered_ns: None });
         self.is_mixed |= self.open.len() > 1;
+    }
+
+    fn answered(&mut self, key: ExchangeKey, time_ns: u64) {
+        if let Some(open) = self.open.iter_mut().find(|open| open.key == key) {
+            open.answered_ns = Some(time_ns);
+        }
     }
 
     fn end(&mut self, key: ExchangeKey, until_ns: u64, ids: Option<SpanContext>) {
@@ -174,7 +190,9 @@ impl Scope {
 
     fn at(&self, time_ns: u64) -> Option<Served> {
         let open = self.open.iter().filter(|open| open.from_ns <= time_ns);
-        let open = open.map(|open| (!self.is_mixed, Served::Open(open.key)));
+        // Since its response began it may be over, which shows later.
+        let is_open = |open: &Open| open.answered_ns.is_none_or(|answered_ns| time_ns <= answered_ns);
+        let open = open.map(|open| (!self.is_mixed && is_open(open), Served::Open(open.key)));
         let over = self.past.iter().filter(|past| (past.from_ns..=past.until_ns).contains(&time_ns));
         let mut all = open.chain(over.map(|past| (past.is_clear, Served::Over(past.ids))));
         let (is_clear, served) = all.next()?;
@@ -219,6 +237,17 @@ mod tests {
         assert_eq!(process.at(7, 15), Some(Served::Over(ids(1))));
         assert_eq!(process.at(8, 15), Some(Served::Open(key(2))));
         assert_eq!(process.at(7, 21), None);
+    }
+
+    #[test]
+    fn from_its_response_on_a_request_may_be_over() {
+        let mut process = trusted();
+        process.start(key(1), 7, 10);
+        process.answered(key(1), 7, 15);
+        assert_eq!(process.at(7, 15), Some(Served::Open(key(1))));
+        assert_eq!(process.at(7, 16), None);
+        process.end(key(1), 7, 20, Some(ids(1)));
+        assert_eq!((process.at(7, 16), process.at(7, 21)), (Some(Served::Over(ids(1))), None));
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Bench {
     }
 
     fn answer(&mut self, key: ExchangeKey, tid: u32) {
-        self.joiner.on_signal(&Signal::Answered { key, tid });
+        self.joiner.on_signal(&Signal::Answered { key, tid, time_ns: self.now_ns });
     }
 
     fn end(&mut self, key: ExchangeKey, tid: u32) -> SpanIds {

@@ -90,6 +90,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::PYTHON,
             servers::NODE,
             servers::JDK,
+            servers::GUNICORN,
             servers::IPROUTE,
             servers::NC,
             servers::NFT,

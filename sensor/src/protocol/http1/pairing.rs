@@ -130,7 +130,8 @@ impl Http1 {
             }
             pending.answer = Some(answer);
             let key = ExchangeKey { connection: self.connection.id, request };
-            context.signal(|| Signal::Answered { key, tid: arrival.origin.task.tid });
+            let (tid, time_ns) = (arrival.origin.task.tid, arrival.origin.first_ns);
+            context.signal(|| Signal::Answered { key, tid, time_ns });
             true
         } else {
             context.losses.add(Loss::UnmatchedResponse);

@@ -236,7 +236,8 @@ impl Http2 {
         let answered = early.task().tid;
         early.take_request(stream);
         let ended = early.ended();
-        context.signal(|| Signal::Answered { key: self.key(block.stream), tid: answered });
+        let time_ns = block.began_ns;
+        context.signal(|| Signal::Answered { key: self.key(block.stream), tid: answered, time_ns });
         if let Some((end, ended_ns)) = ended {
             self.complete(block.stream, end, ended_ns, context);
         }
@@ -267,7 +268,8 @@ impl Http2 {
         let is_answer = !stream.is_answered();
         stream.response_fields(fields, block.began_ns, record.time_ns);
         if is_answer && !stream.is_early() {
-            context.signal(|| Signal::Answered { key: self.key(block.stream), tid: record.task.tid });
+            let (tid, time_ns) = (record.task.tid, block.began_ns);
+            context.signal(|| Signal::Answered { key: self.key(block.stream), tid, time_ns });
         }
         if block.ends_stream {
             self.complete(block.stream, End::Complete, record.time_ns, context);

@@ -1,0 +1,283 @@
+//! One write to a followed pipe: its bytes in chunks to the ring buffer.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use sensor_common::{
+    cause::Counter,
+    log::{
+        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind,
+        WRITE_CAPACITY, Writer,
+    },
+    record::Prefix,
+};
+
+use super::maps::{LOG_LOST, LOG_SCRATCH, Scratch, count, output};
+use crate::{
+    buffers::{Buffers, SEGMENTS},
+    emit::now,
+    kernel,
+};
+
+/// Copies that the longest write takes: one a chunk, and one more a segment that ends within a chunk.
+const STEPS: u32 = WRITE_CAPACITY / CHUNK_CAPACITY as u32 + SEGMENTS;
+/// Eight line feeds.
+const FEEDS: u64 = 0x0a0a_0a0a_0a0a_0a0a;
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// A write that has returned.
+pub(crate) struct Write {
+    /// Number of the pipe.
+    pub(crate) pipe: u64,
+    /// Bytes that it moved, not 0.
+    pub(crate) length: u32,
+    /// Where they are.
+    pub(crate) buffers: Buffers,
+    /// Descriptor that was written to.
+    pub(crate) descriptor: u32,
+}
+
+/// Hands the write to the daemon, in chunks that are put together in a `slot` of the scratch map.
+#[inline(always)]
+pub(crate) fn capture(slot: u32, write: &Write) -> Result<(), Counter> {
+    count(LogCounter::Writes, 1);
+    count(LogCounter::Bytes, u64::from(write.length));
+    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and this program's, which is not run within itself.
+    let scratch = unsafe { &mut *scratch };
+    begin(write, scratch);
+    for _ in 0..STEPS {
+        if reread(&scratch.done) >= reread(&scratch.total) {
+            break;
+        }
+        step(scratch);
+    }
+    if reread(&scratch.failed) != 0 {
+        lost(scratch);
+    }
+    Ok(())
+}
+
+/// Bytes went into a followed pipe from no user memory: the daemon is told of the gap.
+#[inline(always)]
+pub(crate) fn spliced(slot: u32, pipe: u64, length: u32) -> Result<(), Counter> {
+    count(LogCounter::Spliced, 1);
+    count(LogCounter::SplicedBytes, u64::from(length));
+    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *scratch };
+    let write = Write { pipe, length, buffers: Buffers::NONE, descriptor: sensor_common::log::NO_DESCRIPTOR };
+    begin(&write, scratch);
+    scratch.flags = u32::from(GAP | LAST);
+    emit(scratch, 0);
+    if reread(&scratch.failed) != 0 {
+        note_loss(scratch, false);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn begin(write: &Write, scratch: &mut Scratch) {
+    scratch.buffers = write.buffers;
+    scratch.done = 0;
+    scratch.segment = 0;
+    scratch.used = 0;
+    scratch.filled = 0;
+    scratch.failed = 0;
+    scratch.flags = u32::from(LAST);
+    scratch.total = write.length;
+    if write.length > WRITE_CAPACITY {
+        scratch.total = WRITE_CAPACITY;
+        let left = write.length - WRITE_CAPACITY;
+        cut(scratch, left);
+        if write.buffers.ends_in(write.length, b'\n') {
+            scratch.flags |= u32::from(CUT_AT_LINE);
+        }
+    }
+    let ids = bpf_get_current_pid_tgid();
+    let tgid = (ids >> 32) as u32;
+    let writer = Writer { pipe: write.pipe, tgid, padding: 0 };
+    let chunk = &mut scratch.chunk;
+    chunk.pipe = write.pipe;
+    chunk.time_ns = now();
+    chunk.tgid = tgid;
+    chunk.tid = ids as u32;
+    chunk.written = write.length;
+    chunk.descriptor = write.descriptor;
+    // SAFETY: the value is copied out at once.
+    chunk.lost = unsafe { LOG_LOST.get(writer) }.copied().unwrap_or(0);
+}
+
+/// Copies until the chunk, the segment or the write is at its end, and tells a chunk that is.
+#[inline(always)]
+fn step(scratch: &mut Scratch) {
+    let done = reread(&scratch.done);
+    let filled = reread(&scratch.filled);
+    let index = reread(&scratch.segment);
+    let used = reread(&scratch.used);
+    let left = reread(&scratch.total).wrapping_sub(done);
+    let copied = match copy(scratch, index, used, filled, left) {
+        Ok(copied) => copied,
+        Err(cause) => {
+            count(
+                if cause as u32 == Counter::VectorTooLong as u32 {
+                    LogCounter::Cut
+                } else {
+                    LogCounter::UserMemory
+                },
+                1,
+            );
+            scratch.total = done;
+            scratch.flags |= u32::from(CUT);
+            0
+        }
+    };
+    let done = done + copied;
+    let filled = filled + copied;
+    scratch.done = done;
+    scratch.filled = filled;
+    let last = done >= reread(&scratch.total);
+    if filled >= CHUNK_CAPACITY as u32 || last {
+        scratch.chunk.at = done.wrapping_sub(filled);
+        scratch.filled = 0;
+        emit(scratch, filled);
+    }
+}
+
+/// Copies from one segment into the payload; how many bytes.
+#[inline(always)]
+fn copy(scratch: &mut Scratch, index: u32, used: u32, filled: u32, left: u32) -> Result<u32, Counter> {
+    let segment = scratch.buffers.at(index)?;
+    let rest = segment.length.saturating_sub(u64::from(used));
+    let room = (CHUNK_CAPACITY as u32).saturating_sub(filled);
+    let want = if left < room { left } else { room };
+    if rest <= u64::from(want) {
+        scratch.segment = index + 1;
+        scratch.used = 0;
+    } else {
+        scratch.used = used + want;
+    }
+    let want = if rest < u64::from(want) { rest as u32 } else { want };
+    let length = bounded(want);
+    let at = core::hint::black_box(filled) & (CHUNK_CAPACITY as u32 - 1);
+    // SAFETY: the offset is below the capacity, the length below twice of it, and the payload three times as long.
+    let copied = unsafe {
+        kernel::copy_user(
+            scratch.payload.as_mut_ptr().add(at as usize),
+            length,
+            segment.address + u64::from(used),
+        )
+    };
+    if copied { Ok(want) } else { Err(Counter::UserMemory) }
+}
+
+/// Writes the record with `filled` bytes of the payload.
+#[inline(always)]
+fn emit(scratch: &mut Scratch, filled: u32) {
+    let last = scratch.done >= scratch.total;
+    mask(scratch, filled);
+    let flags = if last { scratch.flags as u16 } else { 0 };
+    scratch.chunk.prefix = Prefix { kind: LogKind::Chunk as u16, flags, payload: filled };
+    let size = size_of::<Chunk>() as u32 + bounded(filled);
+    // SAFETY: the scratch slot holds the record and at least `filled` bytes behind it.
+    if !unsafe { output((&raw const scratch.chunk).cast(), size) } {
+        // What is left of the write is given up with it.
+        scratch.failed = 1;
+        scratch.filled = filled;
+        scratch.flags = scratch.total;
+        scratch.total = scratch.done;
+    }
+}
+
+/// The one place where card numbers are masked, before any byte leaves for the ring buffer.
+#[inline(always)]
+fn mask(_scratch: &mut Scratch, _filled: u32) {}
+
+/// There was no room for a chunk: it and what follows of the write are lost. Counts them and their line feeds.
+#[inline(always)]
+fn lost(scratch: &mut Scratch) {
+    let total = scratch.flags;
+    let mut filled = reread(&scratch.filled);
+    let mut at_line = false;
+    count(LogCounter::RingFullBytes, u64::from(total.wrapping_sub(scratch.done).wrapping_add(filled)));
+    for _ in 0..WRITE_CAPACITY / CHUNK_CAPACITY as u32 {
+        count(LogCounter::RingFull, 1);
+        count(LogCounter::RingFullLines, line_feeds(&scratch.payload, filled));
+        let last = core::hint::black_box(filled.wrapping_sub(1)) & (CHUNK_CAPACITY as u32 - 1);
+        at_line = filled > 0 && scratch.payload[last as usize] == b'\n';
+        let done = reread(&scratch.done);
+        let left = total.wrapping_sub(done);
+        if done >= total || scratch.buffers.is_vector() {
+            break;
+        }
+        filled = if left < CHUNK_CAPACITY as u32 { left } else { CHUNK_CAPACITY as u32 };
+        let from = scratch.buffers.first.address + u64::from(done);
+        // SAFETY: the length is below twice the capacity, and the payload three times as long.
+        if !unsafe { kernel::copy_user(scratch.payload.as_mut_ptr(), bounded(filled), from) } {
+            at_line = false;
+            break;
+        }
+        scratch.done = done + filled;
+    }
+    note_loss(scratch, at_line);
+}
+
+/// Lets the writer's next chunk tell of the loss.
+#[inline(always)]
+fn note_loss(scratch: &mut Scratch, at_line: bool) {
+    let lost = ((scratch.chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
+    let writer = Writer { pipe: scratch.chunk.pipe, tgid: scratch.chunk.tgid, padding: 0 };
+    // The map forgets the oldest when it is full.
+    let _ = LOG_LOST.insert(writer, lost, 0);
+}
+
+/// Line feeds in the first `filled` bytes of a payload.
+// VERIFIER: all kernels: no branch and no early end, so that the loop has one state a turn.
+#[inline(always)]
+fn line_feeds(payload: &[u8; 3 * CHUNK_CAPACITY], filled: u32) -> u64 {
+    let words = payload.as_ptr().cast::<u64>();
+    let filled = core::hint::black_box(i64::from(filled));
+    let mut feeds = 0;
+    for word in 0..CHUNK_CAPACITY / 8 {
+        // Not unrolled, which would be a program of its own.
+        let word = core::hint::black_box(word) & (CHUNK_CAPACITY / 8 - 1);
+        // SAFETY: the word is within the first third of the payload, which is aligned to eight bytes.
+        let difference = unsafe { words.add(word).read_volatile() } ^ FEEDS;
+        let other = ((difference & !HIGH) + !HIGH) | difference;
+        // The bytes of this word that are filled, as a mask; shifted in two steps of at most 32 bits each.
+        let rest = not_below_zero(filled - 8 * word as i64);
+        let unknown = not_below_zero(8 - rest);
+        let half = (4 * unknown) as u64 & 63;
+        let valid = u64::MAX >> half >> half;
+        feeds += ((!other & HIGH & valid) >> 7).wrapping_mul(LOW) >> 56;
+    }
+    feeds
+}
+
+/// `number`, or 0 when it is negative, without a branch.
+#[inline(always)]
+fn not_below_zero(number: i64) -> i64 {
+    number & !(core::hint::black_box(number) >> 63)
+}
+
+/// Bytes of a write that are not told.
+#[inline(always)]
+fn cut(scratch: &mut Scratch, left: u32) {
+    count(LogCounter::Cut, 1);
+    count(LogCounter::CutBytes, u64::from(left));
+    scratch.flags |= u32::from(CUT);
+}
+
+/// `length`, at most [`CHUNK_CAPACITY`], in a form that shows the verifier that it is below twice of that.
+// VERIFIER: all kernels: see `buffers::bounded`.
+#[inline(always)]
+fn bounded(length: u32) -> u32 {
+    core::hint::black_box(length) & (2 * CHUNK_CAPACITY as u32 - 1)
+}
+
+/// A member of the scratch slot, read anew.
+// VERIFIER: all kernels: what one turn of the loop learnt of it does not multiply the states of the next.
+#[inline(always)]
+fn reread(member: &u32) -> u32 {
+    // SAFETY: a reference can be read.
+    unsafe { core::ptr::from_ref(member).read_volatile() }
+}

@@ -1,0 +1,73 @@
+//! Records without what must not leave, before anybody gets them.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::fields::fields;
+use super::record::Record;
+use crate::mask::Masker;
+
+/// Masks text and fields of a record.
+pub(super) fn mask(masker: &Masker, record: &mut Record) {
+    if let Cow::Owned(clean) = masker.text(&record.body) {
+        record.body = clean;
+        // Fields are what the text says.
+        record.attributes = fields(&record.body).unwrap_or_default();
+    }
+    record.attributes.iter_mut().for_each(|(name, value)| mask_value(masker, name, value));
+}
+
+/// A text may be escaped in the line, and be plain here.
+fn mask_value(masker: &Masker, name: &str, value: &mut Value) {
+    match value {
+        Value::String(text) => {
+            let clean = masker.field(name, text);
+            if clean != *text {
+                *text = clean.into_owned();
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| mask_value(masker, name, value)),
+        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| mask_value(masker, name, value)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::log::Iostream;
+
+    #[test]
+    fn cards_are_in_neither_text_nor_fields() {
+        let masker = Masker::new(&crate::config::Mask::default()).unwrap();
+        for body in [
+            "paid with 4111 1111 1111 1111",
+            r#"{"card":"4111111111111111","number":4111111111111111,"more":{"of":["4111-1111-1111-1111"]}}"#,
+            r#"{"escaped":"4111\u00201111 1111 1111"}"#,
+            "card=4111111111111111 level=info",
+        ] {
+            let mut record = Record {
+                time_unix_ns: 1,
+                observed_time_unix_ns: 1,
+                severity: None,
+                body: body.to_owned(),
+                attributes: fields(body).unwrap_or_default(),
+                trace_id: None,
+                span_id: None,
+                iostream: Iostream::Stdout,
+                is_cut: false,
+                service_name: Arc::from("shop"),
+                pid: 1,
+                tid: 1,
+            };
+            mask(&masker, &mut record);
+            let fields = Value::Object(record.attributes).to_string();
+            for text in [&record.body, &fields] {
+                assert!(!text.replace([' ', '-'], "").contains("4111111111111111"), "{text}");
+            }
+        }
+    }
+}
