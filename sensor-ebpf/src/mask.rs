@@ -8,7 +8,7 @@
 
 use sensor_common::{
     cause::Counter,
-    mask::{BLOCK, DENSE, Text, WORD, count_digits},
+    mask::{BLOCK, Text, digits},
     record::HEAD_CAPACITY,
 };
 
@@ -59,24 +59,20 @@ impl Text for Slot {
     }
 
     #[inline(always)]
-    fn digits(&self, at: u32) -> u32 {
+    fn word(&self, at: u32) -> u64 {
         // SAFETY: as above, and seven bytes more are within the room.
-        count_digits(unsafe { self.at(at & !7).cast::<u64>().read() })
+        unsafe { self.at(at & !7).cast::<u64>().read() }
     }
 
     #[inline(always)]
-    fn is_dense(&self, at: u32, before: u32) -> bool {
+    fn has_digits(&self, at: u32) -> bool {
         let words = self.at(at & !7).cast::<u64>();
-        let mut before = before;
-        let mut most = 0;
-        for word in 0..(BLOCK / WORD) as usize {
+        let mut found = 0;
+        for word in 0..BLOCK as usize / size_of::<u64>() {
             // SAFETY: as above, and a block more is within the room.
-            let digits = count_digits(unsafe { words.add(word).read() });
-            // VERIFIER: all kernels: no branch, which would multiply the states.
-            most |= before + digits;
-            before = digits;
+            found |= digits(unsafe { words.add(word).read() });
         }
-        most >= DENSE
+        found != 0
     }
 }
 
@@ -90,7 +86,7 @@ impl Text for Slot {
 macro_rules! masker {
     (
         $map:ident, $text:ident, $capacity:expr, $state:ident;
-        $in_place:ident, $steps:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $cover:ident, $cut:ident
+        $in_place:ident, $steps:ident, $pass:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $cover:ident, $cut:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -126,7 +122,11 @@ macro_rules! masker {
                 if unsafe { (*state).at() } >= length {
                     break;
                 }
-                let ended = $step(slot, length, more);
+                // SAFETY: as above.
+                if unsafe { (*state).can_pass() } {
+                    $pass(slot, length, more);
+                }
+                let ended = $step(slot, length);
                 if ended != 0 {
                     $ended(slot, ended);
                 }
@@ -134,10 +134,10 @@ macro_rules! masker {
             0
         }
 
-        /// Reads on.
+        /// Passes what can be no part of a card.
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn $step(slot: u32, length: u32, more: u32) -> u32 {
+        extern "C" fn $pass(slot: u32, length: u32, more: u32) -> u32 {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: as above.
             let (text, state) = unsafe {
@@ -146,7 +146,23 @@ macro_rules! masker {
                     &mut (*found).$state,
                 )
             };
-            sensor_common::mask::step(&text, state, length, more != 0)
+            sensor_common::mask::pass(&text, state, length, more != 0);
+            0
+        }
+
+        /// Reads on.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $step(slot: u32, length: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            sensor_common::mask::step(&text, state, length)
         }
 
         /// Judges what has ended.
@@ -225,9 +241,9 @@ macro_rules! masker {
 
 masker!(
     SCRATCH, payload, HEAD_CAPACITY as u32, mask;
-    mask_head, mask_head_steps, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_cover, mask_head_cut
+    mask_head, mask_head_steps, mask_head_pass, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_cover, mask_head_cut
 );
 masker!(
     FRAME_SCRATCH, payload, HEAD_CAPACITY as u32, mask;
-    mask_frames, mask_frames_steps, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_cover, mask_frames_cut
+    mask_frames, mask_frames_steps, mask_frames_pass, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_cover, mask_frames_cut
 );

@@ -4,7 +4,7 @@ use super::brand::{self, LENGTHS, UNCHECKED};
 use super::chain::{CHAIN, DASH, DOT, GLUED, GROUP, LONGEST, SHORTEST, State, by_memory};
 use super::{Text, rolled};
 
-/// In the lengths that [`State::check`] is given: the number must pass the Luhn test, whatever its brand.
+/// In the lengths that [`State::cards`] is given: the number must pass the Luhn test, whatever its brand.
 pub const STRICT: u32 = 1 << 31;
 
 /// What becomes of a digit.

@@ -227,11 +227,11 @@ impl State {
         Some((digits.wrapping_sub(back), lengths))
     }
 
-    /// Whether a byte that is no digit would change nothing.
+    /// Whether [`super::pass`] may be called: a byte that is no digit would change nothing, and a word begins.
     #[inline(always)]
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) == 0
+    pub fn can_pass(&self) -> bool {
+        fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) | self.at() % super::WORD == 0
     }
 
     /// Digits in the chain.

@@ -7,7 +7,7 @@
 //! - A *group* is a run of ASCII digits. A *chain* is groups that single separators join: space, dash, dot, plus sign, or
 //!   one of these percent-encoded.
 //! - Where a group or a chain ends, the digits before are judged by brand, length and the Luhn test ([`brand`],
-//!   [`State::check`]). A run of more than 19 digits is judged from each of its digits.
+//!   [`State::cards`]). A run of more than 19 digits is judged from each of its digits.
 //! - Of a card of 16 digits and more the first six and the last four digits stay, of a shorter one the last four. All
 //!   else becomes `*`, and no byte is added or taken away.
 //!
@@ -37,30 +37,24 @@ pub trait Text {
     fn byte(&self, at: u32) -> u8;
     /// Puts [`MASK`] there.
     fn hide(&mut self, at: u32);
-    /// How many of the [`WORD`] bytes from `at`, a multiple of it, are digits.
-    fn digits(&self, at: u32) -> u32;
-    /// Whether two words next to each other among those of the [`BLOCK`] from `at`, and one with `before` digits before
-    /// them, have [`DENSE`] digits.
-    fn is_dense(&self, at: u32, before: u32) -> bool;
+    /// The [`WORD`] bytes from `at`, a multiple of it, the first in the lowest byte; zeros behind the end.
+    fn word(&self, at: u32) -> u64;
+    /// Whether one of the [`BLOCK`] bytes from `at`, a multiple of [`WORD`], is a digit.
+    fn has_digits(&self, at: u32) -> bool;
 }
 
-/// Bytes that are looked at together: where digits are too few for a card, that is all.
+/// Bytes that are looked at together: without a digit in them, that is all.
 pub const BLOCK: u32 = 64;
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
-/// Two words next to each other have so many digits somewhere in each card.
-///
-/// Within a chain at least half of the bytes of a word are digits, those of escapes among them. So a card of the least
-/// length has two whole words of four, or one whole word of `k >= 4` and the rest in the words around it, of which one
-/// has half of `12 - k` or more, or all its digits in two words.
-pub const DENSE: u32 = 8;
-/// Where two words are dense for the first time, the chain began at most two words before them, and an escape before the
-/// chain at most one word earlier: a chain that is older would have been dense before.
-const REACH: u32 = 4 * WORD;
-/// The most bytes that one [`step`] takes in, beside those that it passes.
+/// A word within a chain has so many digits at least, those of escapes among them.
+const SPARSE: u32 = 4;
+/// The most bytes that one [`step`] takes in.
 pub const STEP: u32 = 2;
-/// Blocks that one [`step`] passes.
+/// Blocks that one [`pass`] passes.
 const BLOCKS: u32 = 16;
+/// Words that it passes then.
+const WORDS: u32 = 32;
 
 impl Text for [u8] {
     fn byte(&self, at: u32) -> u8 {
@@ -73,22 +67,19 @@ impl Text for [u8] {
         }
     }
 
-    fn digits(&self, at: u32) -> u32 {
+    fn word(&self, at: u32) -> u64 {
         let rest = self.get(at as usize..).unwrap_or_default();
         match rest.first_chunk() {
-            Some(word) => count_digits(u64::from_le_bytes(*word)),
-            None => rest.iter().filter(|byte| byte.is_ascii_digit()).count() as u32,
+            Some(word) => u64::from_le_bytes(*word),
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
         }
     }
 
-    fn is_dense(&self, at: u32, before: u32) -> bool {
-        let mut before = before;
-        (0..BLOCK).step_by(WORD as usize).any(|offset| {
-            let digits = self.digits(at + offset);
-            let dense = before + digits >= DENSE;
-            before = digits;
-            dense
-        })
+    fn has_digits(&self, at: u32) -> bool {
+        match self.get(at as usize..).and_then(<[u8]>::first_chunk::<{ BLOCK as usize }>) {
+            Some(block) => block.iter().fold(false, |found, byte| found | byte.is_ascii_digit()),
+            None => true,
+        }
     }
 }
 
@@ -99,7 +90,10 @@ impl Text for [u8] {
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     while state.at() < length {
-        let ended = step(text, state, length, more);
+        if state.can_pass() {
+            pass(text, state, length, more);
+        }
+        let ended = step(text, state, length);
         judge(text, state, ended);
     }
     if !more {
@@ -108,67 +102,105 @@ pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     cut(text, state, length, more) as usize
 }
 
-/// How many of eight bytes are ASCII digits.
+/// The high bit of each of eight bytes that is an ASCII digit.
 #[inline(always)]
 #[must_use]
-pub const fn count_digits(word: u64) -> u32 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    const HIGH: u64 = !LOW;
-    let value = word ^ 0x3030_3030_3030_3030;
-    // The high bit of each byte that is none.
-    let others = ((value & LOW).wrapping_add(0x7676_7676_7676_7676) | value) & HIGH;
-    ((others ^ HIGH) >> 7).wrapping_mul(0x0101_0101_0101_0101).wrapping_shr(56) as u32
+pub const fn digits(word: u64) -> u64 {
+    within(word, b'0', b'9')
 }
 
-/// Where the first byte is that has to be taken in, of those from `from` on, a multiple of [`WORD`], where the scan is
-/// idle: all before it can be no part of a card. With `more`, what may go on in the next chunk is not passed.
+/// The high bit of each of eight bytes that ends a chain for sure: all but space to `9`, and the letters around those of
+/// escapes.
 #[inline(always)]
-fn passed(text: &(impl Text + ?Sized), from: u32, length: u32, more: bool) -> u32 {
-    let end = if !more {
-        length
-    } else if length > REACH {
-        length - REACH
-    } else {
-        0
-    };
+const fn breaks(word: u64) -> u64 {
+    const LOWER_CASE: u64 = 0x2020_2020_2020_2020;
+    !(within(word, b' ', b'9') | within(word | LOWER_CASE, b'b', b'e')) & HIGH
+}
+
+const HIGH: u64 = 0x8080_8080_8080_8080;
+const LOW: u64 = 0x0101_0101_0101_0101;
+
+/// The high bit of each of eight bytes that is one of `first` to `last`, which are below 0x80.
+#[inline(always)]
+const fn within(word: u64, first: u8, last: u8) -> u64 {
+    let low = word & !HIGH;
+    let from = low.wrapping_add((0x80 - first as u64) * LOW);
+    let to = low.wrapping_add((0x7f - last as u64) * LOW);
+    from & !to & !word & HIGH
+}
+
+/// How many high bits of bytes there are.
+#[inline(always)]
+const fn count(bits: u64) -> u32 {
+    (bits >> 7).wrapping_mul(LOW).wrapping_shr(56) as u32
+}
+
+/// Passes what can be no part of a card, where [`State::can_pass`] says so. With `more`, what may go on in the next chunk is
+/// not passed.
+///
+/// A card has at least [`chain::SHORTEST`] digits with no byte among them that [`breaks`] a chain. Within it at least half
+/// of the bytes of a word are digits, so no card lies on both sides of a word with fewer.
+#[inline(always)]
+pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) {
+    let from = state.at();
     let mut at = from;
-    let mut before = 0;
+    // Digits that a card may have before `at`, and the word in which it may begin.
+    let mut run = 0;
+    let mut start = from;
     for _ in 0..rolled(BLOCKS) {
-        if at.wrapping_add(BLOCK) > end || text.is_dense(at, before) {
+        if at.wrapping_add(BLOCK) > length || text.has_digits(at) {
             break;
         }
         at = at.wrapping_add(BLOCK);
-        before = text.digits(at.wrapping_sub(WORD));
+        start = at.wrapping_sub(WORD);
     }
-    for _ in 0..rolled(BLOCK / WORD) {
-        let limit = if more { at.wrapping_add(WORD) } else { at.wrapping_add(1) };
-        if limit > end {
+    for _ in 0..rolled(WORDS) {
+        let end = at.wrapping_add(if more { WORD } else { 1 });
+        if end > length {
             break;
         }
-        let digits = text.digits(at);
-        if before + digits >= DENSE {
-            break;
+        let word = text.word(at);
+        let digits = digits(word);
+        if digits == 0 {
+            run = 0;
+            start = at;
+        } else {
+            let breaks = breaks(word);
+            let first = breaks & breaks.wrapping_neg();
+            let before = count(digits & first.wrapping_sub(1));
+            if run + before >= chain::SHORTEST {
+                break;
+            }
+            // All bytes up to the last that breaks.
+            let mut until = breaks;
+            until |= until >> 8;
+            until |= until >> 16;
+            until |= until >> 32;
+            let after = count(digits & !until);
+            if breaks != 0 || before < SPARSE {
+                run = after;
+                start = at;
+            } else {
+                run += after;
+            }
         }
-        before = digits;
         at = at.wrapping_add(WORD);
     }
-    if at >= length {
-        at
-    } else if at.wrapping_sub(from) > REACH {
-        at.wrapping_sub(REACH)
-    } else {
-        from
+    if at >= length && !more {
+        state.come_to(at);
+        return;
+    }
+    // An escape before the card may begin a word earlier.
+    let start = start.wrapping_sub(WORD);
+    if start.wrapping_sub(from) <= length {
+        state.come_to(start);
     }
 }
 
-/// Reads on, past what can hold no card and then a few bytes; earlier where something ended that has to be judged.
-/// That is the result: what ended, or 0. With `more`, the text goes on behind `length`.
+/// Reads on a few bytes; fewer where something ended that has to be judged. That is the result: what ended, or 0.
 #[inline(always)]
-pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> u32 {
+pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 {
     let mut at = state.at();
-    if state.is_idle() && at.is_multiple_of(WORD) {
-        at = passed(text, at, length, more);
-    }
     let end = at | (STEP - 1);
     for _ in 0..rolled(STEP) {
         if at > end || at >= length {
