@@ -231,7 +231,8 @@ impl State {
     #[inline(always)]
     #[must_use]
     pub fn can_pass(&self) -> bool {
-        fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) == 0 && self.at().is_multiple_of(super::WORD)
+        fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) == 0
+            && self.at().is_multiple_of(super::WORD)
     }
 
     /// Digits in the chain.
