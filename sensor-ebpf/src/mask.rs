@@ -123,8 +123,8 @@ macro_rules! masker {
                     break;
                 }
                 // SAFETY: as above.
-                if unsafe { (*state).can_pass() } {
-                    $pass(slot, length, more);
+                if unsafe { (*state).can_pass() } && $pass(slot, length, more) != 0 {
+                    continue;
                 }
                 let ended = $step(slot, length);
                 if ended != 0 {
@@ -146,8 +146,7 @@ macro_rules! masker {
                     &mut (*found).$state,
                 )
             };
-            sensor_common::mask::pass(&text, state, length, more != 0);
-            0
+            sensor_common::mask::pass(&text, state, length, more != 0).into()
         }
 
         /// Reads on.

@@ -166,6 +166,12 @@ impl State {
         by_memory(&mut self.room[0], number)
     }
 
+    /// The same for another number.
+    #[inline(always)]
+    pub(super) fn recall_also(&mut self, number: u32) -> u32 {
+        by_memory(&mut self.room[1], number)
+    }
+
     /// Says that a byte of the next chunk is masked already.
     #[inline(always)]
     pub(super) fn mask_again(&mut self, at: u32) {

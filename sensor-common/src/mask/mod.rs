@@ -54,7 +54,7 @@ pub const STEP: u32 = 2;
 /// Blocks that one [`pass`] passes.
 const BLOCKS: u32 = 16;
 /// Words that it passes then.
-const WORDS: u32 = 32;
+const WORDS: u32 = BLOCK / WORD;
 
 impl Text for [u8] {
     fn byte(&self, at: u32) -> u8 {
@@ -90,8 +90,8 @@ impl Text for [u8] {
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     while state.at() < length {
-        if state.can_pass() {
-            pass(text, state, length, more);
+        if state.can_pass() && pass(text, state, length, more) {
+            continue;
         }
         let ended = step(text, state, length);
         judge(text, state, ended);
@@ -136,12 +136,12 @@ const fn count(bits: u64) -> u32 {
 }
 
 /// Passes what can be no part of a card, where [`State::can_pass`] says so. With `more`, what may go on in the next chunk is
-/// not passed.
+/// not passed. `true` says that no byte has to be taken in yet: the text has come to its end, or there may be more to pass.
 ///
 /// A card has at least [`chain::SHORTEST`] digits with no byte among them that [`breaks`] a chain. Within it at least half
 /// of the bytes of a word are digits, so no card lies on both sides of a word with fewer.
 #[inline(always)]
-pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) {
+pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> bool {
     let from = state.at();
     let mut at = from;
     // Digits that a card may have before `at`, and the word in which it may begin.
@@ -154,9 +154,11 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
         at = at.wrapping_add(BLOCK);
         start = at.wrapping_sub(WORD);
     }
+    let mut goes_on = true;
     for _ in 0..rolled(WORDS) {
         let end = at.wrapping_add(if more { WORD } else { 1 });
         if end > length {
+            goes_on = false;
             break;
         }
         let word = text.word(at);
@@ -169,6 +171,7 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
             let first = breaks & breaks.wrapping_neg();
             let before = count(digits & first.wrapping_sub(1));
             if run + before >= chain::SHORTEST {
+                goes_on = false;
                 break;
             }
             // All bytes up to the last that breaks.
@@ -185,16 +188,20 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
             }
         }
         at = at.wrapping_add(WORD);
+        // VERIFIER: before 6.8: so that all turns look alike.
+        (run, start) = (state.recall(run), state.recall_also(start));
     }
     if at >= length && !more {
         state.come_to(at);
-        return;
+        return true;
     }
     // An escape before the card may begin a word earlier.
     let start = start.wrapping_sub(WORD);
-    if start.wrapping_sub(from) <= length {
-        state.come_to(start);
+    if start.wrapping_sub(from) > length {
+        return false;
     }
+    state.come_to(start);
+    goes_on && start != from
 }
 
 /// Reads on a few bytes; fewer where something ended that has to be judged. That is the result: what ended, or 0.
