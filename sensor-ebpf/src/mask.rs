@@ -8,12 +8,14 @@
 
 use sensor_common::{
     cause::Counter,
+    log::CHUNK_CAPACITY,
     mask::{BLOCK, Text, digits},
     record::HEAD_CAPACITY,
 };
 
 use crate::{
     count::count,
+    log::LOG_SCRATCH,
     maps::{FRAME_SCRATCH, SCRATCH},
 };
 
@@ -245,4 +247,8 @@ masker!(
 masker!(
     FRAME_SCRATCH, payload, HEAD_CAPACITY as u32, mask;
     mask_frames, mask_frames_steps, mask_frames_pass, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_cover, mask_frames_cut
+);
+masker!(
+    LOG_SCRATCH, payload, CHUNK_CAPACITY as u32, mask;
+    mask_log, mask_log_steps, mask_log_pass, mask_log_step, mask_log_ended, mask_log_shape, mask_log_judge, mask_log_cover, mask_log_cut
 );

@@ -11,6 +11,7 @@
 //! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.
 
 pub mod calls;
+pub mod cards;
 pub mod client;
 pub mod fixtures;
 pub mod flows;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+use tests::cards::{card, masked, search};
 use tests::fixtures;
 use tests::link::free_port;
 use tests::logs::{Piped, Record, Script, ask, number, parse, piped_server, trace, warm_up};
@@ -100,6 +101,69 @@ fn no_card_number_is_told() {
     assert_eq!(records.len(), 3);
     assert!(records.iter().all(|record| record.body.contains('*')), "{records:?}");
     assert!(records[1].attributes["card"].as_str().is_some_and(|card| card.contains('*')), "{records:?}");
+}
+
+/// Writes a file in pieces of 16 KiB, every other one as a vector.
+const PIECES: &str = "
+import os, sys
+text = open(sys.argv[1], 'rb').read()
+for number, at in enumerate(range(0, len(text), 16384)):
+    piece = text[at:at + 16384]
+    if number % 2:
+        assert os.writev(1, [piece[at:at + 2345] for at in range(0, len(piece), 2345)]) == len(piece)
+    else:
+        assert os.write(1, piece) == len(piece)
+";
+
+/// One in each line, so that some lie across the ends of chunks and segments, at every offset.
+#[test]
+fn whole_numbers_stay_in_the_kernel() {
+    const PIECE: usize = 16 * 1024;
+    const SHIFTS: usize = 37;
+    let script = Script::new(".py", PIECES);
+    let sensor = follow(&script.name);
+    let (mut text, mut expected, mut cards) = (String::new(), Vec::new(), 0_u64);
+    for shift in 0..SHIFTS {
+        let end = (shift + 1) * PIECE;
+        let mut push = |line: String, told: String| {
+            text += &line;
+            text.push('\n');
+            expected.push(told);
+            end - text.len()
+        };
+        let mut left = push("x".repeat(shift), "x".repeat(shift));
+        while left > 64 {
+            let plain = card(cards);
+            let groups = [&plain[..4], &plain[4..8], &plain[8..12], &plain[12..]];
+            let number = match cards % 3 {
+                0 => plain,
+                1 => groups.join(" "),
+                _ => groups.join("-"),
+            };
+            left = push(format!("k{cards}: {number}; é"), format!("k{cards}: {}; é", masked(&number)));
+            cards += 1;
+        }
+        let rest = "y".repeat(left - 1);
+        push(rest.clone(), rest);
+    }
+    let path = script.directory().join("text");
+    std::fs::write(&path, &text).expect("write a file");
+    let (stdout, _) = Piped::start(script.run("python3").arg(&path)).succeed(60);
+    assert_eq!(stdout, text);
+
+    let count = |name: &str, labels: &[(&str, &str)]| sensor.metrics().count(name, labels);
+    wait_until("all lines to be told", patience(60), || {
+        (count("sensor_log_records_total", &[]) >= expected.len() as u64).then_some(())
+    });
+    let (found, in_ring) = search(sensor.id());
+    assert!(found.is_empty(), "in the sensor's memory: {found:?}");
+    assert!(in_ring, "the ring buffer was not searched");
+    let counted = count("sensor_masked_total", &[("layer", "kernel"), ("rule", "card")]);
+    assert!(counted >= cards, "{counted} of {cards} counted");
+    let records = records(sensor);
+    let wrong = bodies(&records).into_iter().zip(&expected).find(|(told, expected)| told != expected);
+    assert_eq!(wrong, None);
+    assert_eq!(records.len(), expected.len());
 }
 
 /// Lines that are numbered from 0, each in a write of its own, as fast as it goes.

@@ -1,7 +1,7 @@
 //! Writes to standard streams at the functions themselves.
 //!
 //! ```c
-//! static ssize_t pipe_write(struct kiocb *iocb, struct iov_iter *from);
+//! static ssize_t pipe_write(struct kiocb *iocb, struct iov_iter *from);  // newer: anon_pipe_write
 //! static ssize_t tty_write(struct kiocb *iocb, struct iov_iter *from);  // since 5.12
 //! ```
 

@@ -7,6 +7,7 @@ use sensor_common::{
         CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind,
         WRITE_CAPACITY, Writer,
     },
+    mask::HELD_BACK,
     record::Prefix,
 };
 
@@ -15,10 +16,12 @@ use crate::{
     buffers::{Buffers, SEGMENTS},
     emit::now,
     kernel,
+    mask::mask_log,
 };
 
-/// Copies that the longest write takes: one a chunk, and one more a segment that ends within a chunk.
-const STEPS: u32 = WRITE_CAPACITY / CHUNK_CAPACITY as u32 + SEGMENTS;
+/// Copies that the longest write takes: one a chunk, of which some bytes may be left to the next one, and one more a
+/// segment that ends within a chunk.
+const STEPS: u32 = WRITE_CAPACITY.div_ceil(CHUNK_CAPACITY as u32 - HELD_BACK) + SEGMENTS;
 /// Eight line feeds.
 const FEEDS: u64 = 0x0a0a_0a0a_0a0a_0a0a;
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -49,10 +52,12 @@ pub(crate) fn capture(slot: u32, write: &Write) -> Result<(), Counter> {
         if reread(&scratch.done) >= reread(&scratch.total) {
             break;
         }
-        step(scratch);
+        if step(slot) != 0 {
+            tell(slot);
+        }
     }
     if reread(&scratch.failed) != 0 {
-        lost(scratch);
+        lost(slot);
     }
     Ok(())
 }
@@ -68,7 +73,9 @@ pub(crate) fn spliced(slot: u32, pipe: u64, length: u32) -> Result<(), Counter> 
     let write = Write { pipe, length, buffers: Buffers::NONE, descriptor: sensor_common::log::NO_DESCRIPTOR };
     begin(&write, scratch);
     scratch.flags = u32::from(GAP | LAST);
-    emit(scratch, 0);
+    // No byte of it is told.
+    scratch.total = 0;
+    emit(scratch, 0, 0);
     if reread(&scratch.failed) != 0 {
         note_loss(scratch, false);
     }
@@ -83,6 +90,8 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     scratch.used = 0;
     scratch.filled = 0;
     scratch.failed = 0;
+    // The write before may have been given up.
+    scratch.mask.forget();
     scratch.flags = u32::from(LAST);
     scratch.total = write.length;
     if write.length > WRITE_CAPACITY {
@@ -107,9 +116,14 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     chunk.lost = unsafe { LOG_LOST.get(writer) }.copied().unwrap_or(0);
 }
 
-/// Copies until the chunk, the segment or the write is at its end, and tells a chunk that is.
-#[inline(always)]
-fn step(scratch: &mut Scratch) {
+/// Copies until the chunk, the segment or the write is at its end; 1 when there is a chunk to tell.
+// VERIFIER: all kernels: a global function is looked at once, not in each turn of the loop and on each path to it.
+#[unsafe(export_name = "log_step")]
+#[inline(never)]
+extern "C" fn step(slot: u32) -> u32 {
+    let Some(scratch) = LOG_SCRATCH.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: the slot is this processor's and the calling program's, which reads it anew after this.
+    let scratch = unsafe { &mut *scratch };
     let done = reread(&scratch.done);
     let filled = reread(&scratch.filled);
     let index = reread(&scratch.segment);
@@ -135,12 +149,56 @@ fn step(scratch: &mut Scratch) {
     let filled = filled + copied;
     scratch.done = done;
     scratch.filled = filled;
-    let last = done >= reread(&scratch.total);
-    if filled >= CHUNK_CAPACITY as u32 || last {
-        scratch.chunk.at = done.wrapping_sub(filled);
-        scratch.filled = 0;
-        emit(scratch, filled);
+    u32::from(filled >= CHUNK_CAPACITY as u32 || done >= reread(&scratch.total))
+}
+
+/// Masks what is in the payload and writes the record of the bytes that are done. Where the write goes on, the others
+/// are put to the front for the next chunk.
+// VERIFIER: all kernels: as above.
+#[unsafe(export_name = "log_tell")]
+#[inline(never)]
+extern "C" fn tell(slot: u32) -> u32 {
+    let Some(scratch) = LOG_SCRATCH.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: the slot is this processor's and the calling program's, which reads it anew after this.
+    let scratch = unsafe { &mut *scratch };
+    let done = reread(&scratch.done);
+    let filled = reread(&scratch.filled);
+    scratch.chunk.at = done.wrapping_sub(filled);
+    scratch.filled = 0;
+    hold(scratch);
+    let masked = mask_log(slot, filled, u32::from(done < reread(&scratch.total)));
+    emit(scratch, masked, filled);
+    if masked < filled && reread(&scratch.failed) == 0 {
+        scratch.filled = carry(scratch, filled.wrapping_sub(masked));
     }
+    0
+}
+
+/// Keeps the last bytes of a full payload as they were written: the masking reads what it leaves to the next chunk anew.
+#[inline(always)]
+fn hold(scratch: &mut Scratch) {
+    const END: usize = (CHUNK_CAPACITY - HELD_BACK as usize) / 8;
+    let from = scratch.payload.as_ptr().cast::<u64>();
+    let to = scratch.held.as_mut_ptr();
+    for word in 0..HELD_BACK as usize / 8 {
+        // VERIFIER: all kernels: volatile, because a copy becomes a call to a loop over bytes.
+        // SAFETY: both words are within their arrays, and the payload is aligned to eight bytes.
+        unsafe { to.add(word).write_volatile(from.add(END + word).read_volatile()) };
+    }
+}
+
+/// Puts the last `rest` bytes, at most [`HELD_BACK`], to the front of the payload; `rest`.
+#[inline(always)]
+fn carry(scratch: &mut Scratch, rest: u32) -> u32 {
+    let start = core::hint::black_box(HELD_BACK.wrapping_sub(rest)) & (HELD_BACK - 1);
+    let from = scratch.held.as_ptr().cast::<u8>();
+    let to = scratch.payload.as_mut_ptr();
+    for byte in 0..HELD_BACK as usize {
+        // VERIFIER: all kernels: as above. More than `rest` are copied; what follows them is written over.
+        // SAFETY: the start is below [`HELD_BACK`], and twice as many bytes are held.
+        unsafe { to.add(byte).write_volatile(from.add(start as usize + byte).read_volatile()) };
+    }
+    rest
 }
 
 /// Copies from one segment into the payload; how many bytes.
@@ -170,15 +228,14 @@ fn copy(scratch: &mut Scratch, index: u32, used: u32, filled: u32, left: u32) ->
     if copied { Ok(want) } else { Err(Counter::UserMemory) }
 }
 
-/// Writes the record with `filled` bytes of the payload.
+/// Writes the record with the `masked` bytes at the front of the payload, of the `filled` that are there.
 #[inline(always)]
-fn emit(scratch: &mut Scratch, filled: u32) {
+fn emit(scratch: &mut Scratch, masked: u32, filled: u32) {
     let last = scratch.done >= scratch.total;
-    mask(scratch, filled);
     let flags = if last { scratch.flags as u16 } else { 0 };
-    scratch.chunk.prefix = Prefix { kind: LogKind::Chunk as u16, flags, payload: filled };
-    let size = size_of::<Chunk>() as u32 + bounded(filled);
-    // SAFETY: the scratch slot holds the record and at least `filled` bytes behind it.
+    scratch.chunk.prefix = Prefix { kind: LogKind::Chunk as u16, flags, payload: masked };
+    let size = size_of::<Chunk>() as u32 + bounded(masked);
+    // SAFETY: the scratch slot holds the record and at least `masked` bytes behind it.
     if !unsafe { output((&raw const scratch.chunk).cast(), size) } {
         // What is left of the write is given up with it.
         scratch.failed = 1;
@@ -188,20 +245,21 @@ fn emit(scratch: &mut Scratch, filled: u32) {
     }
 }
 
-/// The one place where card numbers are masked, before any byte leaves for the ring buffer.
-#[inline(always)]
-fn mask(_scratch: &mut Scratch, _filled: u32) {}
-
 /// There was no room for a chunk: it and what follows of the write are lost. Counts them and their line feeds.
-#[inline(always)]
-fn lost(scratch: &mut Scratch) {
+// VERIFIER: all kernels: as above.
+#[unsafe(export_name = "log_lost")]
+#[inline(never)]
+extern "C" fn lost(slot: u32) -> u32 {
+    let Some(scratch) = LOG_SCRATCH.get_ptr_mut(slot) else { return 0 };
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *scratch };
     let total = scratch.flags;
     let mut filled = reread(&scratch.filled);
     let mut at_line = false;
     count(LogCounter::RingFullBytes, u64::from(total.wrapping_sub(scratch.done).wrapping_add(filled)));
     for _ in 0..WRITE_CAPACITY / CHUNK_CAPACITY as u32 {
         count(LogCounter::RingFull, 1);
-        count(LogCounter::RingFullLines, line_feeds(&scratch.payload, filled));
+        count(LogCounter::RingFullLines, u64::from(line_feeds(slot, filled)));
         let last = core::hint::black_box(filled.wrapping_sub(1)) & (CHUNK_CAPACITY as u32 - 1);
         at_line = filled > 0 && scratch.payload[last as usize] == b'\n';
         let done = reread(&scratch.done);
@@ -219,6 +277,7 @@ fn lost(scratch: &mut Scratch) {
         scratch.done = done + filled;
     }
     note_loss(scratch, at_line);
+    0
 }
 
 /// Lets the writer's next chunk tell of the loss.
@@ -230,11 +289,14 @@ fn note_loss(scratch: &mut Scratch, at_line: bool) {
     let _ = LOG_LOST.insert(writer, lost, 0);
 }
 
-/// Line feeds in the first `filled` bytes of a payload.
-// VERIFIER: all kernels: no branch and no early end, so that the loop has one state a turn.
-#[inline(always)]
-fn line_feeds(payload: &[u8; 3 * CHUNK_CAPACITY], filled: u32) -> u64 {
-    let words = payload.as_ptr().cast::<u64>();
+/// Line feeds in the first `filled` bytes of the payload.
+// VERIFIER: all kernels: no branch and no early end, so that the loop has one state a turn; a global function as above.
+#[unsafe(export_name = "log_line_feeds")]
+#[inline(never)]
+extern "C" fn line_feeds(slot: u32, filled: u32) -> u32 {
+    let Some(scratch) = LOG_SCRATCH.get_ptr(slot) else { return 0 };
+    // SAFETY: as above.
+    let words = unsafe { &raw const (*scratch).payload }.cast::<u64>();
     let filled = core::hint::black_box(i64::from(filled));
     let mut feeds = 0;
     for word in 0..CHUNK_CAPACITY / 8 {
@@ -250,7 +312,7 @@ fn line_feeds(payload: &[u8; 3 * CHUNK_CAPACITY], filled: u32) -> u64 {
         let valid = u64::MAX >> half >> half;
         feeds += ((!other & HIGH & valid) >> 7).wrapping_mul(LOW) >> 56;
     }
-    feeds
+    feeds as u32
 }
 
 /// `number`, or 0 when it is negative, without a branch.

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use sensor_common::{
     log::{CHUNK_CAPACITY, Chunk, LogCounter, Opened, PipeKey, Writer},
+    mask::{HELD_BACK, State},
     record::ARGUMENTS_CAPACITY,
 };
 
@@ -33,7 +34,7 @@ static LOG_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(LogCounter
 
 /// Where a chunk is put together, a slot for each program that may be preempted by another.
 #[map]
-pub(super) static LOG_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static LOG_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
 
 /// Where an opened record is put together.
 #[map]
@@ -41,7 +42,7 @@ pub(crate) static OPENED_SCRATCH: PerCpuArray<OpenedScratch> = PerCpuArray::with
 
 /// A write in the making.
 #[repr(C)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// Where the write's bytes are.
     pub(super) buffers: Buffers,
     /// Bytes of the write to tell.
@@ -60,12 +61,18 @@ pub(super) struct Scratch {
     pub(super) failed: u32,
     /// Explicit padding.
     pub(super) padding: u32,
+    /// The end of the payload before it was masked, with as much room behind it.
+    pub(super) held: [u64; 2 * HELD_BACK as usize / size_of::<u64>()],
+    /// The masking's memory.
+    pub(crate) mask: State,
     /// The record.
     pub(super) chunk: Chunk,
-    /// Its bytes. The verifier knows of an offset that it is below the capacity, and of a length that it is below
+    /// Its bytes, masked in place. The verifier knows of an offset that it is below the capacity, and of a length that it is below
     /// twice of it.
-    pub(super) payload: [u8; 3 * CHUNK_CAPACITY],
+    pub(crate) payload: [u8; 3 * CHUNK_CAPACITY],
 }
+
+const _: () = assert!(core::mem::offset_of!(Scratch, payload) % 8 == 0);
 
 /// An opened record and its arguments.
 #[repr(C)]

@@ -36,8 +36,8 @@ const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
 const SYSCALL: [&str; 2] = ["sys_exit", "sys_enter"];
 /// The program that sees which standard streams a program starts with.
 const LOG_EXEC: &str = "log_exec";
-/// Programs that see writes to pipes and terminals, and the function at whose return they are.
-const LOG_PIPE: (&str, &str) = ("log_pipe_write", "pipe_write");
+/// Programs that see writes to pipes and terminals, and the latter's function.
+const LOG_PIPE: &str = "log_pipe_write";
 const LOG_TTY: (&str, &str) = ("log_tty_write", "tty_write");
 /// The program that sees them where functions cannot be traced, and its tracepoint.
 const LOG_SYSCALL: (&str, &str) = ("log_sys_exit", "sys_exit");
@@ -57,7 +57,7 @@ pub(super) fn logs(
     if route.is_none_or(|route| route == Route::Fentry) {
         let Err(error) = log_fentry(ebpf, kernel) else { return Ok("fentry") };
         // Both ways at once would tell each line twice.
-        unload(ebpf, [LOG_PIPE.0, LOG_TTY.0]);
+        unload(ebpf, [LOG_PIPE, LOG_TTY.0]);
         if route.is_some() {
             return Err(error);
         }
@@ -71,7 +71,7 @@ pub(super) fn logs(
 fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
     let terminal = kernel.has_tty_write_iter.then_some(LOG_TTY);
-    for (name, function) in [LOG_PIPE].into_iter().chain(terminal) {
+    for (name, function) in [(LOG_PIPE, kernel.pipe_write)].into_iter().chain(terminal) {
         let program: &mut FExit = get(ebpf, name)?;
         let loaded = program.load(function, &btf);
         loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;

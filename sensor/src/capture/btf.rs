@@ -50,6 +50,9 @@ pub struct Kernel {
     pub has_sendpage: bool,
     /// Whether a write to a terminal is handed an iterator (5.12 and later).
     pub has_tty_write_iter: bool,
+    /// The function that writes to pipes: `pipe_write`, or on newer kernels the one for pipes without a name, which that of
+    /// named ones calls.
+    pub pipe_write: &'static str,
     /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
     pub recvmsg_parameters: Option<u32>,
     /// Where the members lie that the programs of connections read; `None` when one is not there.
@@ -69,6 +72,11 @@ impl Kernel {
                 && types.has("btf_trace_sock_recv_length"),
             has_sendpage: types.parameters("tcp_sendpage").is_ok(),
             has_tty_write_iter: types.parameters("tty_write").is_ok_and(|count| count == 2),
+            pipe_write: if types.parameters("anon_pipe_write").is_ok() {
+                "anon_pipe_write"
+            } else {
+                "pipe_write"
+            },
             recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
             flow_offsets: types.flow_offsets().ok(),
         };
