@@ -194,7 +194,8 @@ impl Unpassed {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4096))]
+    // A fifth of the groupings has a shorter card in it.
+    #![proptest_config(ProptestConfig { max_global_rejects: 65_536, ..ProptestConfig::with_cases(4096) })]
 
     #[test]
     fn every_card_is_masked(
