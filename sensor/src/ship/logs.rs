@@ -1,7 +1,7 @@
 //! From lines to batches for Loki.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
 use tokio::sync::mpsc;
@@ -25,10 +25,10 @@ pub struct Counts {
 }
 
 /// Where the lines go now. It changes when the settings do.
-#[derive(Clone, Default)]
-pub struct Outlet(Arc<Mutex<Option<Open>>>);
+pub type Outlet = super::outlet::Outlet<Open>;
 
-struct Open {
+/// What a sink needs while there is a receiver of its signal.
+pub struct Open {
     cluster: String,
     node: String,
     batches: mpsc::Sender<PushRequest>,
@@ -38,17 +38,8 @@ impl Outlet {
     /// Opens it; the receiver's end is for [`write`](fn@write).
     pub fn open(&self, cluster: &str, node: &str) -> mpsc::Receiver<PushRequest> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
-        *self.lock() = Some(Open { cluster: cluster.to_owned(), node: node.to_owned(), batches });
+        self.set(Open { cluster: cluster.to_owned(), node: node.to_owned(), batches });
         waiting
-    }
-
-    /// Closes it: the receiver's end gets what was sent, and no more.
-    pub fn close(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,7 +60,7 @@ impl Sink {
     /// Whether there is a receiver of logs now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.outlet.lock().is_some()
+        self.outlet.is_open()
     }
 
     /// Takes lines. The cluster becomes a label, the node structured metadata.

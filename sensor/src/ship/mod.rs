@@ -5,6 +5,7 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod otlp;
+mod outlet;
 pub mod plan;
 pub mod remote_write;
 pub mod sampling;

@@ -1,7 +1,7 @@
 //! From exchanges to batches of spans.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -34,10 +34,10 @@ pub struct Counts {
 }
 
 /// Where the spans go now. It changes when the settings do.
-#[derive(Clone, Default)]
-pub struct Outlet(Arc<Mutex<Option<Open>>>);
+pub type Outlet = super::outlet::Outlet<Open>;
 
-struct Open {
+/// What a sink needs while there is a receiver of its signal.
+pub struct Open {
     sampler: Sampler,
     resource: Vec<KeyValue>,
     batches: mpsc::Sender<TracesData>,
@@ -52,17 +52,8 @@ impl Outlet {
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| text(key, value))
             .collect();
-        *self.lock() = Some(Open { sampler, resource, batches });
+        self.set(Open { sampler, resource, batches });
         waiting
-    }
-
-    /// Closes it: the receiver's end gets what was sent, and no more.
-    pub fn close(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +77,7 @@ impl Sink {
     /// Whether there is a receiver of traces now.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.outlet.lock().is_some()
+        self.outlet.is_open()
     }
 
     /// Takes the requests whose traces are kept.
