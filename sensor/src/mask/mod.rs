@@ -89,6 +89,10 @@ impl Masker {
             let hits = rule.apply(&mut clean);
             self.counts.add_custom(index, hits);
         }
+        if let Cow::Owned(text) = &mut clean {
+            // What was masked may leave digits side by side that look like another card: the last gate would find them.
+            self.counts.add(count::Rule::Card, card::settle(text));
+        }
         if card::is_masked(&clean) {
             card::quote_numbers(&mut clean);
         }
