@@ -172,6 +172,12 @@ fn rules_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn names_have_no_cards() {
+    assert_eq!(without_cards("pay-4111111111111111.jar"), "pay-411111******1111.jar");
+    assert_eq!(without_cards("카드.py"), "카드.py");
+}
+
+#[test]
 fn the_gate_finds_what_is_left() {
     let mut payload = b"\x00\x12line 4111111111111111\xff 5555-5555-5555-4444".to_vec();
     assert_eq!(gate(&mut payload), 2);
