@@ -98,6 +98,19 @@ pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 
     0
 }
 
+/// Whether a text may hold a card. Where it does not, which is quickly said of most texts, [`in_place`] changes nothing.
+#[must_use]
+pub fn may_hold(text: &[u8]) -> bool {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    let mut state = State::NEW;
+    while state.at() < length {
+        if !pass(text, &mut state, length, false) {
+            return true;
+        }
+    }
+    false
+}
+
 /// Judges what has ended.
 fn judge(text: &mut (impl Text + ?Sized), state: &mut State, ended: u32) {
     if ended == 0 || state.digits() < chain::SHORTEST {

@@ -119,7 +119,9 @@ fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, regi
         tracing::warn!("the {} route is not available: {}", route.name(), error.brief());
     }
     let route = capture.route().name();
-    tracing::info!("capturing by the {route} route on kernel {kernel}; metrics at http://{address}/metrics");
+    tracing::info!(
+        "capturing by the {route} route on kernel {kernel}, which masks card numbers; metrics at http://{address}/metrics"
+    );
     registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
 }
 
