@@ -113,7 +113,8 @@ impl ApiServer {
         let version = state.version;
         object["metadata"]["resourceVersion"] = json!(version.to_string());
         let key = key(resource, &object);
-        let kind = if state.objects.insert(key.clone(), object.clone()).is_some() { "MODIFIED" } else { "ADDED" };
+        let kind =
+            if state.objects.insert(key.clone(), object.clone()).is_some() { "MODIFIED" } else { "ADDED" };
         state.events.push((version, resource.to_owned(), kind, object));
         self.0.changed.notify_all();
     }
@@ -334,12 +335,18 @@ impl ApiServer {
     ) -> std::io::Result<()> {
         if from < self.state().compacted {
             // As the API server does: the watch begins, and its first event is the error.
-            write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            )?;
             let gone = failure(410, "too old resource version");
             chunk(stream, &json!({ "type": "ERROR", "object": gone }))?;
             return write!(stream, "0\r\n\r\n");
         }
-        write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )?;
         let compacted = self.state().compacted;
         loop {
             let mut state = self.state();
@@ -360,11 +367,8 @@ impl ApiServer {
                 .map(|(version, _, kind, object)| (*version, json!({ "type": kind, "object": object })))
                 .collect();
             if events.is_empty() {
-                let (waited, timeout) = self
-                    .0
-                    .changed
-                    .wait_timeout(state, BOOKMARKS)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let (waited, timeout) =
+                    self.0.changed.wait_timeout(state, BOOKMARKS).unwrap_or_else(PoisonError::into_inner);
                 state = waited;
                 if timeout.timed_out() {
                     from = state.version;

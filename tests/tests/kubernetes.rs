@@ -39,7 +39,11 @@ fn wait_for_metrics(sensor: &Sensor, what: &str, is_so: impl Fn(&Metrics) -> boo
         let lines: Vec<String> = last
             .samples
             .iter()
-            .filter(|sample| sample.name == REQUESTS || sample.name.starts_with("sensor_kubernetes") || sample.name == WAITED)
+            .filter(|sample| {
+                sample.name == REQUESTS
+                    || sample.name.starts_with("sensor_kubernetes")
+                    || sample.name == WAITED
+            })
             .map(|sample| format!("{} {:?} {}", sample.name, sample.labels, sample.value))
             .collect();
         panic!("waited in vain for {what}; last\n{}\n{}", lines.join("\n"), sensor.stderr());
@@ -59,7 +63,7 @@ fn on_port(metrics: &Metrics, port: u16, labels: &[(&str, &str)]) -> u64 {
     let port = port.to_string();
     let mut all = vec![("server_port", &*port)];
     all.extend(labels);
-    metrics.select(REQUESTS, &all).map(|sample| sample.value as u64).sum()
+    metrics.count(REQUESTS, &all)
 }
 
 #[track_caller]
@@ -259,8 +263,7 @@ fn names_come_from_owners_and_annotations() {
     let (settle, named) = (Pod::new("settle-29400000-abcde"), Pod::new("shop-1"));
     api.put("jobs", object("job.json"));
     let mut job = settle.object.clone();
-    job["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "settle-29400000", "uid": "x", "controller": true}]);
+    job["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "settle-29400000", "uid": "x", "controller": true}]);
     api.put("pods", job);
     let mut annotated = named.object.clone();
     annotated["metadata"]["annotations"] = json!({

@@ -66,14 +66,8 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
     );
     let log_capture = capture.take_logs();
-    let mut pipeline = Pipeline::new(
-        capture,
-        &config,
-        registry.clone(),
-        sinks,
-        Arc::clone(&masker),
-        kubernetes.as_ref(),
-    )?;
+    let mut pipeline =
+        Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker), kubernetes.as_ref())?;
     if let Some(log_capture) = log_capture {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
@@ -85,7 +79,12 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());
-    let serve = endpoint::serve(listener, registry, shipping.status(kubernetes.as_ref().map(Kubernetes::report)), wait_for_drop(stopped));
+    let serve = endpoint::serve(
+        listener,
+        registry,
+        shipping.status(kubernetes.as_ref().map(Kubernetes::report)),
+        wait_for_drop(stopped),
+    );
     let server = tokio::spawn(serve);
 
     let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));

@@ -130,7 +130,8 @@ impl Addresses {
             .filter(|holder| holder.from_ns <= time_ns && holder.until_ns.is_none_or(|until| time_ns < until))
             .map(|holder| &holder.peer);
         let first = holders.next()?;
-        let is_same = |other: &Arc<Peer>| other.service == first.service && other.namespace == first.namespace;
+        let is_same =
+            |other: &Arc<Peer>| other.service == first.service && other.namespace == first.namespace;
         holders.all(is_same).then(|| Arc::clone(first))
     }
 

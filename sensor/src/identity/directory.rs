@@ -17,11 +17,11 @@ use super::kubernetes::{Pod, Template};
 use super::workload::{Container, Node};
 
 /// The most pods of this node.
-pub const PODS_MAX: usize = 1_024;
+pub(super) const PODS_MAX: usize = 1_024;
 /// The most containers of a pod that are known at once, those of former starts included.
-pub const CONTAINERS_MAX: usize = 32;
+pub(super) const CONTAINERS_MAX: usize = 32;
 /// How long a deleted pod is known.
-pub const KEPT: Duration = Duration::from_secs(30);
+pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 /// All that is known. Writers are the watches, readers are the pipeline and the reader of logs.
 #[derive(Debug, Default)]

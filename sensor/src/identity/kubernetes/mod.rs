@@ -70,10 +70,14 @@ impl OwnPod {
 #[derive(Debug, thiserror::Error)]
 pub enum KubernetesError {
     /// It is not known which pods are of this node.
-    #[error("the node's name is not known; hint: set the variable NODE_NAME (fieldRef spec.nodeName) or `kubernetes.node`")]
+    #[error(
+        "the node's name is not known; hint: set the variable NODE_NAME (fieldRef spec.nodeName) or `kubernetes.node`"
+    )]
     NoNode,
     /// It is not known where the API server is.
-    #[error("the address of the API server is not known; hint: set KUBERNETES_SERVICE_HOST or `kubernetes.api_server`")]
+    #[error(
+        "the address of the API server is not known; hint: set KUBERNETES_SERVICE_HOST or `kubernetes.api_server`"
+    )]
     NoServer,
     /// There is no thread for it.
     #[error("start the thread for the API server: {0}")]
@@ -189,11 +193,7 @@ impl Report {
             own.set(&family::KUBERNETES_WATCH_UP, &[resource.name()], f64::from(u8::from(is_up)));
             for cause in Cause::ALL {
                 let count = watch.failures(cause);
-                own.set(
-                    &family::KUBERNETES_WATCH_FAILURES,
-                    &[resource.name(), cause.name()],
-                    count as f64,
-                );
+                own.set(&family::KUBERNETES_WATCH_FAILURES, &[resource.name(), cause.name()], count as f64);
             }
         }
     }

@@ -193,14 +193,7 @@ pub(super) struct TargetRef {
     pub(super) uid: String,
 }
 
-resource!(
-    EndpointSlice,
-    NamespaceResourceScope,
-    "EndpointSlice",
-    "discovery.k8s.io",
-    "v1",
-    "endpointslices"
-);
+resource!(EndpointSlice, NamespaceResourceScope, "EndpointSlice", "discovery.k8s.io", "v1", "endpointslices");
 
 /// A label or annotation.
 pub(super) fn text<'a>(map: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {

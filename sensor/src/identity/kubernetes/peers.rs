@@ -80,7 +80,11 @@ impl Listed {
             Event::InitDone => {
                 let listed = std::mem::take(&mut self.sources);
                 directory.addresses(|addresses| {
-                    addresses.retain(|source| source.starts_with(kind), |source| listed.contains(source), now);
+                    addresses.retain(
+                        |source| source.starts_with(kind),
+                        |source| listed.contains(source),
+                        now,
+                    );
                 });
                 self.is_synced = true;
             }

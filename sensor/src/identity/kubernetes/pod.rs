@@ -301,8 +301,11 @@ mod tests {
             Owner::Job(name) => Some((WorkloadKind::Job, name)),
             Owner::Nothing => None,
         };
-        let around =
-            Around { settings, node: &Arc::new(Node::default()), own: &OwnPod { uid: UID.into(), ..OwnPod::default() } };
+        let around = Around {
+            settings,
+            node: &Arc::new(Node::default()),
+            own: &OwnPod { uid: UID.into(), ..OwnPod::default() },
+        };
         Pod::read(&pod, owner, &around).unwrap()
     }
 
@@ -318,11 +321,16 @@ mod tests {
             of("ReplicaSet", "shop-abc", json!({"rollouts-pod-template-hash": "abc"})),
             Owner::Known(WorkloadKind::Rollout, "shop".into())
         );
-        for (name, labels) in [("shop-abd", hash), ("shop-abc", json!({})), ("abc", json!({"pod-template-hash": "abc"}))] {
+        for (name, labels) in
+            [("shop-abd", hash), ("shop-abc", json!({})), ("abc", json!({"pod-template-hash": "abc"}))]
+        {
             assert_eq!(of("ReplicaSet", name, labels), Owner::Known(WorkloadKind::ReplicaSet, name.into()));
         }
         assert_eq!(of("StatefulSet", "db", json!({})), Owner::Known(WorkloadKind::StatefulSet, "db".into()));
-        assert_eq!(of("DaemonSet", "agent", json!({})), Owner::Known(WorkloadKind::DaemonSet, "agent".into()));
+        assert_eq!(
+            of("DaemonSet", "agent", json!({})),
+            Owner::Known(WorkloadKind::DaemonSet, "agent".into())
+        );
         assert_eq!(of("Job", "settle-1", json!({})), Owner::Job("settle-1".into()));
         assert_eq!(of("Node", "node-1", json!({})), Owner::Nothing);
     }
@@ -371,7 +379,8 @@ mod tests {
         assert_eq!(wanted(&pod, &settings), Wanted::NONE);
         pod["metadata"]["uid"] = json!("1b4b1c5e-3a9b-4a52-8f7d-1c2d3e4f5a6b");
         assert_eq!(wanted(&pod, &settings), Wanted::ALL);
-        pod["metadata"]["annotations"] = json!({"sensor.lionpay.io/logs": "off", "sensor.lionpay.io/http": "on"});
+        pod["metadata"]["annotations"] =
+            json!({"sensor.lionpay.io/logs": "off", "sensor.lionpay.io/http": "on"});
         assert_eq!(wanted(&pod, &settings), Wanted { logs: false, ..Wanted::ALL });
         settings.exclude_namespaces = vec!["pay".to_owned()];
         assert_eq!(wanted(&pod, &settings), Wanted::NONE);

@@ -15,10 +15,10 @@ use rand::rngs::SmallRng;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 
+use super::OwnPod;
 use super::object::{self, NodeObject, text};
 use super::owners::Owners;
 use super::pod::{Around, Pod};
-use super::OwnPod;
 use crate::config;
 use crate::identity::workload::Node;
 use crate::identity::{Directory, PodUid};
