@@ -50,8 +50,8 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
         for socket in &namespace.sockets.connected {
             // One with children that hold it as well is named by the first, which is the oldest.
             let holder = holders.get(&socket.inode).and_then(|holders| holders.iter().min());
-            if let Some(service) = holder.and_then(|holder| processes.find(*holder)) {
-                services.insert((namespace.inode, socket.local, socket.remote), service);
+            if let Some(process) = holder.and_then(|holder| processes.find(*holder)) {
+                services.insert((namespace.inode, socket.local, socket.remote), process.name);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Logs, Ship};
+use super::{Kubernetes, Logs, Ship};
 use crate::capture;
 
 /// All settings.
@@ -24,6 +24,8 @@ pub struct Config {
     pub capture: Capture,
     /// Which processes are observed.
     pub target: Target,
+    /// Where pods, workloads and addresses are known from.
+    pub kubernetes: Kubernetes,
     /// How HTTP is read.
     pub http: Http,
     /// How connections are followed, whatever is spoken on them.
@@ -45,6 +47,7 @@ impl Default for Config {
             log: "info".to_owned(),
             capture: Capture::default(),
             target: Target::default(),
+            kubernetes: Kubernetes::default(),
             http: Http::default(),
             flow: Flow::default(),
             metric: Metric::default(),

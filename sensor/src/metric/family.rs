@@ -1,5 +1,9 @@
 //! The written list of all metric families.
 
+mod kubernetes;
+
+pub use kubernetes::*;
+
 use super::histogram::{Buckets, DURATION, LATENCY, LIFETIME, SIZE};
 
 /// What is said once about all series of a name.
@@ -497,6 +501,11 @@ pub static SHIP_ACTIVE_SERIES: Family = gauge(
 
 /// What the sensor says of itself.
 pub static OWN: &[&Family] = &[
+    &KUBERNETES_KNOWN,
+    &KUBERNETES_LEFT_OUT,
+    &KUBERNETES_WATCH_UP,
+    &KUBERNETES_WATCH_FAILURES,
+    &IDENTITY_WAITED,
     &EVENTS,
     &KERNEL_OPERATIONS,
     &LOST,

@@ -181,7 +181,7 @@ impl Names for Named<'_> {
     fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Arc<str>> {
         match comm {
             Some(comm) => Some(self.processes.name(tgid, comm)),
-            None => self.processes.find(tgid),
+            None => self.processes.find(tgid).map(|known| known.name),
         }
     }
 
