@@ -39,6 +39,8 @@ pub(crate) mod arch {
     /// Offsets of the number, `orig_ax`, and of the fourth argument, `r10`.
     pub(super) const NUMBER: u64 = 120;
     pub(super) const FOURTH: u64 = 56;
+    /// Offset of the fifth argument, `r8`.
+    pub(super) const FIFTH: u64 = 72;
     /// The 64-bit user code segment (`__USER_CS`): a 32-bit call has other numbers.
     const USER_CS: u64 = 0x33;
 
@@ -88,6 +90,8 @@ pub(crate) mod arch {
     /// Offsets of the number and of the fourth argument.
     pub(super) const NUMBER: u64 = 280;
     pub(super) const FOURTH: u64 = 24;
+    /// Offset of the fifth argument.
+    pub(super) const FIFTH: u64 = 32;
     /// `PSR_MODE32_BIT`: a 32-bit call has other numbers.
     const MODE_32: u64 = 0x10;
 
@@ -123,6 +127,19 @@ pub(crate) fn number(registers: u64) -> Result<u64, Counter> {
 #[inline(always)]
 pub(crate) fn fourth(registers: u64) -> Result<u64, Counter> {
     kernel::read(registers + arch::FOURTH)
+}
+
+/// The fifth argument.
+#[inline(always)]
+pub(crate) fn fifth(registers: u64) -> Result<u64, Counter> {
+    kernel::read(registers + arch::FIFTH)
+}
+
+/// Where the registers of the system call that the current thread is in are.
+#[inline(always)]
+pub(crate) fn current() -> u64 {
+    // SAFETY: the helpers have no preconditions.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
 /// The buffers of the system call that the current thread is in.

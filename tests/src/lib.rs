@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod netns;
 pub mod process;
 pub mod receiver;
+pub mod resolver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

@@ -283,6 +283,8 @@ impl Lab {
             servers::OPENSSL,
             servers::BPFTOOL,
             servers::IPROUTE,
+            servers::DNSMASQ,
+            servers::DIG,
             servers::QEMU,
             servers::MKE2FS,
             servers::XZ,

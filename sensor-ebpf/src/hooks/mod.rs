@@ -1,6 +1,7 @@
 //! The entry points, one file a way in.
 
 mod close;
+mod dns;
 mod fentry;
 mod flow;
 mod log;

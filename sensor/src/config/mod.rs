@@ -6,6 +6,7 @@
 mod duration;
 mod environment;
 mod error;
+mod flow;
 mod load;
 mod logs;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
+pub use flow::{Dns, Flow, Networks};
 pub use logs::Logs;
 pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};
 pub use ship::Ship;

@@ -65,7 +65,8 @@ impl Pipeline {
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
         let mut processes = Processes::default();
-        let flows = Flows::start(config, &mut capture, &mut processes, &targets, &registry);
+        let flows =
+            Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
