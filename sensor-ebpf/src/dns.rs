@@ -16,12 +16,12 @@ use crate::{
     emit::{self, now},
     flow, globals,
     globals::offset,
-    kernel,
+    kernel::{self, Memory},
     maps::{HeadScratch, SCRATCH},
     mask::mask_head,
     observe::Operation,
     registers::{self, arch},
-    socket::{self, AF_INET, AF_INET6},
+    socket,
     task,
 };
 
@@ -50,23 +50,6 @@ struct Asked {
     local_port: u32,
     /// Explicit padding.
     padding: u32,
-}
-
-/// Where an address that a datagram is sent to is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Memory {
-    User,
-    Kernel,
-}
-
-impl Memory {
-    #[inline(always)]
-    fn read<T>(self, address: u64) -> Result<T, Counter> {
-        match self {
-            Self::User => kernel::read_user(address),
-            Self::Kernel => kernel::read(address),
-        }
-    }
 }
 
 /// Whether a datagram of this UDP socket may be a message of a client of the name service.
@@ -163,18 +146,10 @@ pub(crate) fn addressed(scratch: &mut HeadScratch, name: u64, memory: Memory) ->
     if name == 0 {
         return Ok(false);
     }
-    // `struct sockaddr_in` (family, port, address) and the start of `struct sockaddr_in6`, in memory order.
-    let start: [u16; 4] = memory.read(name)?;
-    let [family, port, high, low] = start;
-    let port = u16::from_be(port);
+    let Some((address, port)) = socket::address(name, memory)? else { return Ok(false) };
     if port != globals::dns_port() {
         return Ok(false);
     }
-    let address = match family {
-        AF_INET => socket::mapped((u32::from(low) << 16 | u32::from(high)).to_ne_bytes()),
-        AF_INET6 => memory.read(name + 8)?,
-        _ => return Ok(false),
-    };
     let local: u16 = kernel::read(sock + offset!(skc_num))?;
     let asked = Asked { time_ns: now(), local_port: u32::from(local), padding: 0 };
     let _ = DNS_SOCKETS.insert(sock, asked, 0);

@@ -15,7 +15,7 @@ use sensor_common::{
 use crate::{
     emit::now,
     globals::offset,
-    kernel::{self, Probed, Reads},
+    kernel::{self, Memory, Probed, Reads},
     socket, task,
 };
 
@@ -124,6 +124,41 @@ pub(crate) fn failed<R: Reads>(sock: u64, from_listener: bool) -> Result<(), Cou
         None if from_listener => Ok(()),
         None => told::<R>(sock, FlowKind::Failed, FlowCounter::FailedLost, 0, NOBODY),
     }
+}
+
+/// Whether a `connect` failed because no way leads there. Then the socket has never been `SYN_SENT`, and no state tells.
+#[inline(always)]
+pub(crate) fn has_no_way(returned: i32) -> bool {
+    const ENETDOWN: i32 = 100;
+    const ENETUNREACH: i32 = 101;
+    const EHOSTUNREACH: i32 = 113;
+    matches!(-returned, ENETDOWN | ENETUNREACH | EHOSTUNREACH)
+}
+
+/// The current process tried in vain to connect to the `struct sockaddr` at `to`, as [`has_no_way`] says.
+#[inline(always)]
+pub(crate) fn unroutable(sock: u64, to: u64, memory: Memory, returned: i32) -> Result<(), Counter> {
+    // An attempt that timed out in the network is told by its states, and leaves its error to this call.
+    if !is_tcp(sock)? || take(sock).is_some() || socket::remote_port(sock)? != 0 {
+        return Ok(());
+    }
+    let Some((address, port)) = socket::address(to, memory)? else { return Ok(()) };
+    let mut record = Flow {
+        prefix: Prefix { kind: FlowKind::Failed as u16, flags: 0, payload: 0 },
+        time_ns: now(),
+        started_ns: 0,
+        error: -returned as u32,
+        padding: 0,
+        totals: NOTHING,
+        task: current_task()?,
+        tuple: NOWHERE,
+    };
+    socket::read_tuple(sock, &mut record.tuple)?;
+    record.tuple.remote_address = address;
+    record.tuple.remote_port = port;
+    // SAFETY: the record is on the stack and whole.
+    unsafe { output(core::ptr::from_ref(&record).cast(), size_of::<Flow>() as u32, FlowCounter::FailedLost) };
+    Ok(())
 }
 
 /// The current process listens.

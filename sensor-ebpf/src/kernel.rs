@@ -51,6 +51,23 @@ pub(crate) fn read_user<T>(address: u64) -> Result<T, Counter> {
     unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Counter::UserMemory)
 }
 
+/// Where something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    User,
+    Kernel,
+}
+
+impl Memory {
+    #[inline(always)]
+    pub(crate) fn read<T>(self, address: u64) -> Result<T, Counter> {
+        match self {
+            Self::User => read_user(address),
+            Self::Kernel => read(address),
+        }
+    }
+}
+
 /// Copies `length` bytes from a user address; `false` when they could not be read.
 ///
 /// # Safety

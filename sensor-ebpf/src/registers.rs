@@ -23,6 +23,7 @@ pub(crate) mod arch {
     pub(crate) const READV: u64 = 19;
     pub(crate) const WRITEV: u64 = 20;
     pub(crate) const SENDFILE: u64 = 40;
+    pub(crate) const CONNECT: u64 = 42;
     pub(crate) const SENDTO: u64 = 44;
     pub(crate) const RECVFROM: u64 = 45;
     pub(crate) const SENDMSG: u64 = 46;
@@ -77,6 +78,7 @@ pub(crate) mod arch {
     pub(crate) const VMSPLICE: u64 = 75;
     pub(crate) const SPLICE: u64 = 76;
     pub(crate) const TEE: u64 = 77;
+    pub(crate) const CONNECT: u64 = 203;
     pub(crate) const SENDTO: u64 = 206;
     pub(crate) const RECVFROM: u64 = 207;
     pub(crate) const SENDMSG: u64 = 211;

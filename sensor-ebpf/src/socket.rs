@@ -2,10 +2,14 @@
 
 use sensor_common::{cause::Counter, record::Tuple};
 
-use crate::{globals::offset, kernel, task};
+use crate::{
+    globals::offset,
+    kernel::{self, Memory},
+    task,
+};
 
-pub(crate) const AF_INET: u16 = 2;
-pub(crate) const AF_INET6: u16 = 10;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 const IPPROTO_UDP: u16 = 17;
 const S_IFMT: u16 = 0o170_000;
@@ -72,6 +76,20 @@ fn is_inet(family: u16) -> bool {
     family == AF_INET || family == AF_INET6
 }
 
+/// The address and port in a `struct sockaddr`; `None` for another family than those of the Internet.
+#[inline(always)]
+pub(crate) fn address(at: u64, memory: Memory) -> Result<Option<([u8; 16], u16)>, Counter> {
+    // `struct sockaddr_in` (family, port, address) and the start of `struct sockaddr_in6`, in memory order.
+    let start: [u16; 4] = memory.read(at)?;
+    let [family, port, first, second] = start;
+    let address = match family {
+        AF_INET => mapped((u32::from(second) << 16 | u32::from(first)).to_ne_bytes()),
+        AF_INET6 => memory.read(at + 8)?,
+        _ => return Ok(None),
+    };
+    Ok(Some((address, u16::from_be(port))))
+}
+
 /// Both ends of `sock`.
 #[inline(always)]
 pub(crate) fn read_tuple(sock: u64, tuple: &mut Tuple) -> Result<(), Counter> {
@@ -102,7 +120,7 @@ pub(crate) fn read_tuple_by<R: kernel::Reads>(sock: u64, tuple: &mut Tuple) -> R
 
 /// The IPv4-mapped form (RFC 4291 2.5.5.2) of an address in network order.
 #[inline(always)]
-pub(crate) fn mapped(address: [u8; 4]) -> [u8; 16] {
+fn mapped(address: [u8; 4]) -> [u8; 16] {
     let low = u64::from(u32::from_ne_bytes(address)) << 32 | 0xffff_0000;
     // SAFETY: sixteen bytes are sixteen bytes.
     unsafe { core::mem::transmute([0_u64, low]) }

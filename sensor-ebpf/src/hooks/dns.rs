@@ -20,12 +20,12 @@ use sensor_common::{
 use super::{MSG_PEEK, MSG_TRUNC};
 use crate::{
     buffers::Buffers,
-    dns::{self, Memory},
+    dns,
     emit::now,
     flow,
     flow::flow_offset,
     globals::offset,
-    kernel,
+    kernel::{self, Memory},
     maps::{DATAGRAM_SLOT, ENTRY_SLOT},
     observe::Operation,
     registers, target,

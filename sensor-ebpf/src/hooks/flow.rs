@@ -3,6 +3,7 @@
 //! ```c
 //! TRACE_EVENT(inet_sock_set_state, TP_PROTO(const struct sock *sk, const int oldstate, const int newstate))
 //! DEFINE_EVENT(tcp_event_sk, tcp_receive_reset, TP_PROTO(struct sock *sk))
+//! int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);  // IPv6: tcp_v6_connect
 //! TRACE_EVENT(tcp_send_reset, TP_PROTO(const struct sock *sk, const struct sk_buff *skb, ...))
 //! ```
 //!
@@ -11,8 +12,8 @@
 //! counting.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, raw_tracepoint},
-    programs::{BtfTracePointContext, RawTracePointContext},
+    macros::{btf_tracepoint, fexit, raw_tracepoint},
+    programs::{BtfTracePointContext, FExitContext, RawTracePointContext},
 };
 use sensor_common::{
     cause::Counter,
@@ -21,7 +22,7 @@ use sensor_common::{
 
 use crate::{
     flow,
-    kernel::{Probed, Reads, Vouched},
+    kernel::{Memory, Probed, Reads, Vouched},
 };
 
 /// Of `include/net/tcp_states.h`.
@@ -48,6 +49,23 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
 fn inet_sock_set_state(ctx: RawTracePointContext) -> u32 {
     finish(try_state(ctx.arg(0), ctx.arg(1), ctx.arg(2)))
 }
+
+/// Defines the return of a function that connects, where functions can be traced.
+macro_rules! connect {
+    ($name:ident, $function:literal) => {
+        #[fexit(function = $function)]
+        fn $name(ctx: FExitContext) -> i32 {
+            let returned: i32 = ctx.arg(3);
+            if flow::has_no_way(returned) {
+                finish(flow::unroutable(ctx.arg(0), ctx.arg(1), Memory::Kernel, returned));
+            }
+            0
+        }
+    };
+}
+
+connect!(tcp_connect, "tcp_v4_connect");
+connect!(tcp6_connect, "tcp_v6_connect");
 
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 fn tcp_receive_reset(ctx: RawTracePointContext) -> u32 {

@@ -19,6 +19,8 @@ const FLOW: &str = "inet_sock_set_state";
 const FLOW_TYPED: &str = "tcp_state";
 /// Programs of resets, named as their tracepoints.
 const RESETS: [&str; 2] = ["tcp_receive_reset", "tcp_send_reset"];
+/// Programs at the return of functions that connect.
+const CONNECT: [(&str, &str); 2] = [("tcp_connect", "tcp_v4_connect"), ("tcp6_connect", "tcp_v6_connect")];
 /// Programs of the socket route, named as their tracepoints.
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
@@ -112,6 +114,22 @@ fn typed_tracepoint(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(),
     let program: &mut BtfTracePoint = get(ebpf, name)?;
     let loaded = program.load(tracepoint, &btf);
     loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))
+}
+
+/// Attaches the programs that see attempts to connect to where no way leads, on the fentry route.
+pub(super) fn connects(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
+    if route != Route::Fentry {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    // A kernel whose IPv6 is a module, or not there, has only the first.
+    let there = kernel.udp_recvmsg_parameters.map(|parameters| parameters.is_some());
+    for ((name, function), _) in CONNECT.into_iter().zip(there).filter(|(_, there)| *there) {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    Ok(())
 }
 
 /// Attaches the programs of resets.

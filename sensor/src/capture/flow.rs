@@ -36,12 +36,12 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Attaches the programs that the kernel allows, those of the name service for the route `dns`. What it refuses is
-    /// kept, and is no error: everything else works without it.
+    /// Attaches the programs that the kernel allows, and what `route` needs beside. What the kernel refuses is kept, and is no error: everything else works without it.
     pub(super) fn start(
         ebpf: &mut Ebpf,
         kernel: &Kernel,
-        dns: Option<Route>,
+        route: Route,
+        wants_dns: bool,
     ) -> Result<Self, CaptureError> {
         let states = attach::flow(ebpf, kernel);
         let runs = states.is_ok();
@@ -51,7 +51,10 @@ impl Flows {
             capability.learn(attached.as_ref().map(|()| String::new()).map_err(CaptureError::brief));
             refused.extend(attached.err());
         }
-        if let Some(route) = dns.filter(|_| runs) {
+        if runs {
+            refused.extend(attach::connects(ebpf, kernel, route).err());
+        }
+        if runs && wants_dns {
             refused.extend(attach::dns(ebpf, kernel, route).err());
         }
         let ring = RingBuf::try_from(take(ebpf, "FLOW_EVENTS")?)
