@@ -75,20 +75,19 @@ impl Flows {
         processes: &mut Processes,
         targets: &Targets,
         registry: &Shared,
-    ) -> bool {
-        let Some(source) = capture.flows() else { return false };
+    ) -> usize {
+        let Some(source) = capture.flows() else { return 0 };
         let mut names = Named { processes, targets };
         let mut registry = registry.lock();
         let (flow, dns) = registry.flow_and_dns();
         let Self { table, lookups, masker, .. } = self;
-        let taken = source.drain(limit, |told| match told {
+        source.drain(limit, |told| match told {
             Told::Event(event) => table.event(&event, &mut names, flow),
             Told::Dns(captured) => {
                 let places = table.places();
                 lookups.take(&captured, &mut Around { names: &mut names, places, masker, metrics: dns });
             }
-        });
-        taken == limit
+        })
     }
 
     /// Takes exchanges, for the service graph.
@@ -116,7 +115,7 @@ impl Flows {
     ) {
         if let Some(answer) = self.dumper.answer() {
             // What ended meanwhile must be known to have ended.
-            while self.drain(usize::MAX, capture, processes, targets, registry) {}
+            self.drain(usize::MAX, capture, processes, targets, registry);
             self.apply(answer, now_ns, processes, targets, registry);
         }
         if self.looked.elapsed() + Duration::from_millis(100) >= self.interval {
