@@ -21,8 +21,7 @@ use crate::{
     mask::mask_head,
     observe::Operation,
     registers::{self, arch},
-    socket,
-    task,
+    socket, task,
 };
 
 /// How long an answer may take on a socket that is not connected, in nanoseconds. After that its address may be another

@@ -111,7 +111,11 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
                         _ => Buffers::kernel_vector(vector, skip)?,
                     };
                     scratch.buffers = buffers;
-                    dns::put(scratch, &Operation { sock, direction, length, time_ns: now_ns, buffers }, flags);
+                    dns::put(
+                        scratch,
+                        &Operation { sock, direction, length, time_ns: now_ns, buffers },
+                        flags,
+                    );
                     return Ok(Next::Dns(direction));
                 }
             }

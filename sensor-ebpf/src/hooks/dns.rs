@@ -11,11 +11,7 @@ use aya_ebpf::{
     macros::{fentry, fexit, raw_tracepoint},
     programs::{FEntryContext, FExitContext, RawTracePointContext},
 };
-use sensor_common::{
-    cause::Counter,
-    connection::Direction,
-    flow::FlowCounter,
-};
+use sensor_common::{cause::Counter, connection::Direction, flow::FlowCounter};
 
 use super::{MSG_PEEK, MSG_TRUNC};
 use crate::{

@@ -148,11 +148,9 @@ pub(super) fn dns(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), 
     // A kernel whose IPv6 is a module, or not there, has the functions of IPv4 alone.
     for (parameters, (send, receive)) in kernel.udp_recvmsg_parameters.into_iter().zip(UDP) {
         let Some(parameters) = parameters else { continue };
-        let (_, name) = receive
-            .1
-            .into_iter()
-            .find(|(known, _)| *known == parameters)
-            .ok_or_else(|| CaptureError::Unsupported(format!("no program for this kernel's {}", receive.0)))?;
+        let (_, name) = receive.1.into_iter().find(|(known, _)| *known == parameters).ok_or_else(|| {
+            CaptureError::Unsupported(format!("no program for this kernel's {}", receive.0))
+        })?;
         let program: &mut FExit = get(ebpf, name)?;
         let loaded = program.load(receive.0, &btf);
         loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;

@@ -125,7 +125,11 @@ impl Flows {
 
 fn decode(bytes: &[u8]) -> Option<Told<'_>> {
     let (prefix, _) = Prefix::read(bytes)?;
-    if prefix.kind == FlowKind::Dns as u16 { message(bytes).map(Told::Dns) } else { event(bytes).map(Told::Event) }
+    if prefix.kind == FlowKind::Dns as u16 {
+        message(bytes).map(Told::Dns)
+    } else {
+        event(bytes).map(Told::Event)
+    }
 }
 
 fn message(bytes: &[u8]) -> Option<dns::Captured<'_>> {

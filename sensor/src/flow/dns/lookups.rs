@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use super::Captured;
 use super::message::{Message, Question};
 use super::search::{Search, Verdict};
 use super::stream::Stream;
-use super::Captured;
 use crate::flow::{Names, Places};
 use crate::mask::Masker;
 use crate::metric::dns::{DnsMetrics, Lookup};

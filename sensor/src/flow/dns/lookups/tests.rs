@@ -33,7 +33,8 @@ fn wire(id: u16, name: &str, answer: Option<(u8, [u8; 4])>) -> Vec<u8> {
         Some((code, _)) => (0x8180 | u16::from(code), 0),
         None => (0x0100, 0),
     };
-    let mut bytes: Vec<u8> = [id, flags, 1, answers, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
+    let mut bytes: Vec<u8> =
+        [id, flags, 1, answers, 0, 0].iter().flat_map(|word| word.to_be_bytes()).collect();
     for label in name.split('.') {
         bytes.push(u8::try_from(label.len()).unwrap());
         bytes.extend_from_slice(label.as_bytes());
@@ -124,7 +125,8 @@ fn a_lookup_lasts_from_the_first_question_to_its_answer() {
     bench.answer(1, "a.example", 0, 4 * SECOND);
     // The answer to the question that was sent again.
     bench.answer(1, "a.example", 0, 4 * SECOND);
-    let expected = [row("b.example", "SERVFAIL", "servfail", 1, 1.0), row("a.example", "NOERROR", "", 1, 3.0)];
+    let expected =
+        [row("b.example", "SERVFAIL", "servfail", 1, 1.0), row("a.example", "NOERROR", "", 1, 3.0)];
     assert_eq!(bench.told(), expected);
     assert_eq!(bench.lookups.losses().unpaired, 1);
     let address = IpAddr::from(Ipv4Addr::new(192, 0, 2, 1));
@@ -187,7 +189,8 @@ fn names_that_a_search_made_are_told_apart() {
 #[test]
 fn messages_of_a_stream_are_lookups() {
     let mut bench = Bench::new();
-    let framed = |message: Vec<u8>| [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
+    let framed =
+        |message: Vec<u8>| [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], &message].concat();
     bench.take_as(&framed(wire(1, "a.example", None)), true, true, SECOND);
     let answer = framed(wire(1, "a.example", Some((0, [192, 0, 2, 1]))));
     bench.take_as(&answer[..2], false, true, 2 * SECOND);
