@@ -118,6 +118,9 @@ pub(crate) fn sent(number: u32, registers: u64) -> Result<(), Counter> {
     if call.number != arch::SENDMMSG {
         return tell(number, scratch);
     }
+    if u64::from(third as u32) > MESSAGES {
+        flow::count(FlowCounter::DnsUnread);
+    }
     // The hook may be at any of them. One that is told twice is the same question, asked again at once.
     for index in 0..MESSAGES {
         if index < u64::from(third as u32) {
