@@ -177,10 +177,13 @@ fn follow(
         let is_dns = transport == Transport::Udp && dns::is_datagram_of(sock, direction)?;
         return Ok(if is_dns { Followed::Dns(0) } else { Followed::No });
     }
+    if dns::is_stream_of(sock)? {
+        return Ok(Followed::Dns(STREAM));
+    }
     let (word, length) = buffers.peek(length)?;
     let is_http2 = http2::begins(word, length);
     if !is_http2 && beginning(word, length) == Beginning::Other {
-        return Ok(if dns::is_stream_of(sock)? { Followed::Dns(STREAM) } else { Followed::No });
+        return Ok(Followed::No);
     }
     scratch.connection.id = next_connection_id();
     socket::read_tuple(sock, &mut scratch.connection.tuple)?;
