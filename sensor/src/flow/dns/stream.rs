@@ -75,11 +75,13 @@ mod tests {
     use super::*;
 
     fn messages(lengths: &[usize]) -> (Vec<u8>, Vec<Vec<u8>>) {
-        let whole: Vec<Vec<u8>> =
-            lengths.iter().map(|length| (0..*length).map(|at| (at % 251) as u8).collect()).collect();
+        let whole: Vec<Vec<u8>> = lengths
+            .iter()
+            .map(|length| (0..*length).map(|at| u8::try_from(at % 251).unwrap()).collect())
+            .collect();
         let wire = whole
             .iter()
-            .flat_map(|message| [&(message.len() as u16).to_be_bytes()[..], message].concat())
+            .flat_map(|message| [&u16::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat())
             .collect();
         let kept = whole.into_iter().map(|mut message| {
             message.truncate(DNS_CAPACITY as usize);
