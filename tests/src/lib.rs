@@ -25,6 +25,7 @@ pub mod netns;
 pub mod pods;
 pub mod process;
 pub mod receiver;
+pub mod resolver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

@@ -18,7 +18,7 @@ mod settings;
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
-pub use flow::Flows;
+pub use flow::{Flows, Told};
 pub use log::{LogCapture, LogRecord, Pipes, Started};
 pub use probe::{Answer, Capability};
 pub use session::{Capture, Drained, Fill};

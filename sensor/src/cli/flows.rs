@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::args::{Flows, Sort};
 use super::display::{bytes, column, duration, printable};
+use crate::config::Networks;
 use crate::flow::{Dumper, Places, Totals, own};
 use crate::identity::Processes;
 
@@ -38,7 +39,7 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
     if dump.failed > 0 {
         tracing::warn!("{} network namespaces could not be read", dump.failed);
     }
-    let mut places = Places::new(own());
+    let mut places = Places::new(own(), Networks::default(), 0);
     let addresses = dump.namespaces.iter();
     places.set_addresses(
         addresses.flat_map(|found| found.addresses.iter().map(|address| (found.inode, *address))),

@@ -6,6 +6,7 @@
 mod duration;
 mod environment;
 mod error;
+mod flow;
 mod kubernetes;
 mod load;
 mod logs;
@@ -15,6 +16,7 @@ mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
+pub use flow::{Dns, Flow, Networks};
 pub use kubernetes::{Enabled, Kubernetes};
 pub use logs::Logs;
 pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};

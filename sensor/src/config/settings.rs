@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Kubernetes, Logs, Ship};
+use super::{Flow, Kubernetes, Logs, Ship};
 use crate::capture;
 
 /// All settings.
@@ -70,6 +70,7 @@ impl Config {
             log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
             flows: self.flow.enabled,
+            dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }
     }
 }
@@ -160,28 +161,6 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { max_routes: 100, max_connections: 32_768, pair_timeout: Duration::from_secs(600) }
-    }
-}
-
-/// How connections are followed, whatever is spoken on them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(deny_unknown_fields, default)]
-pub struct Flow {
-    /// Whether they are.
-    pub enabled: bool,
-    /// How often the figures of open connections are read: 1s to 1h.
-    #[cfg_attr(test, schemars(with = "String"))]
-    #[serde(with = "super::duration")]
-    pub interval: Duration,
-    /// Connections that the daemon remembers: 64 to 4194304. What passes on one beyond that is told at its end, and
-    /// it is counted. One takes about 0.5 KiB of memory.
-    pub max_connections: usize,
-}
-
-impl Default for Flow {
-    fn default() -> Self {
-        Self { enabled: true, interval: Duration::from_secs(10), max_connections: 65_536 }
     }
 }
 

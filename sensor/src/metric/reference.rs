@@ -75,7 +75,7 @@ fn the_metrics_page_is_up_to_date() {
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);
     buckets(&mut text, "Sizes, in bytes", &SIZE);
-    let flow: Vec<&Family> = family::flow().copied().collect();
+    let flow: Vec<&Family> = family::connections().copied().collect();
     section(&mut text, "## TCP connections", &flow);
     text.push_str(FLOW);
     buckets(&mut text, "`tcp_connect_duration_seconds` and `tcp_rtt_seconds`", &LATENCY);

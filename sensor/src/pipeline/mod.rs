@@ -92,7 +92,8 @@ impl Pipeline {
         let targets = Targets::new(&config.target, &mut capture)?;
         let directory = kubernetes.map(Kubernetes::directory);
         let mut processes = Processes::with(directory.clone());
-        let flows = Flows::start(config, &mut capture, &mut processes, &targets, &registry);
+        let flows =
+            Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
