@@ -26,6 +26,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// cargo does not build the sensor again for nothing.
 pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
     let target = workspace.ebpf_target();
+    let mut flags = rustflags(&toolchain.linker).to_vec();
+    flags.extend(workspace.remapped()?);
     let mut cargo = std::process::Command::new(&toolchain.compiler.cargo);
     command::clean(&mut cargo);
     for name in
@@ -38,7 +40,7 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Path
         .env("RUSTC", &toolchain.compiler.rustc)
         // `-Z build-std` is refused by a stable compiler otherwise.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.linker).join(OsStr::new("\x1f")))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join(OsStr::new("\x1f")))
         .args(["build", "--package", PACKAGE, "--bins", "-Z", "build-std=core"])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
         .arg(&target);

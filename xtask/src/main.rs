@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod build_ebpf;
 mod command;
+mod image;
 mod mounts;
 mod root;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     BuildEbpf,
     /// Measures what the sensor costs and writes it to docs/performance.md (needs root).
     Bench(bench::Options),
+    /// Makes the container image, an OCI archive, and prints its digest.
+    Image(image::Options),
     /// Runs the end-to-end tests on real kernels in virtual machines.
     Vm(vm::Options),
 }
@@ -61,6 +64,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&workspace, &options),
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Image(options) => image::run(&workspace, &options),
         Command::Vm(options) => vm::run(&workspace, &options),
     }
 }

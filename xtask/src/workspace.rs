@@ -1,6 +1,7 @@
 //! Where things are: the repository, its target directory, and the cache that outlives a clone.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -37,6 +38,32 @@ impl Workspace {
         let mut cargo = command::cargo();
         cargo.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
         cargo
+    }
+
+    /// Flags of rustc that keep the paths of this machine out of what it makes.
+    ///
+    /// # Errors
+    /// Cargo's home is not known.
+    pub(crate) fn remapped(&self) -> Result<Vec<OsString>> {
+        let home = |name: &str, default: &str| match env::var_os(name) {
+            Some(home) => Ok(PathBuf::from(home)),
+            None => Ok::<_, anyhow::Error>(
+                PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(default),
+            ),
+        };
+        let named = [
+            (home("RUSTUP_HOME", ".rustup")?, "/rustup"),
+            (home("CARGO_HOME", ".cargo")?, "/cargo"),
+            (self.root.clone(), "/sensor"),
+        ];
+        let flag = |(path, name): &(PathBuf, &str)| {
+            let mut flag = OsString::from("--remap-path-prefix=");
+            flag.push(path);
+            flag.push("=");
+            flag.push(name);
+            flag
+        };
+        Ok(named.iter().map(flag).collect())
     }
 
     /// Where the eBPF programs are compiled: their own directory, so that the two kinds of build never wait
