@@ -13,6 +13,7 @@
 pub mod calls;
 pub mod cards;
 pub mod client;
+pub mod deploy;
 pub mod fixtures;
 pub mod flows;
 pub mod http2;
@@ -22,6 +23,7 @@ pub mod loki;
 pub mod metrics;
 pub mod netns;
 pub mod process;
+pub mod prometheus;
 pub mod receiver;
 pub mod sensor;
 pub mod server;
