@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod command;
 mod image;
+mod manifests;
 mod mounts;
 mod root;
 mod run;
@@ -43,6 +44,8 @@ enum Command {
     Bench(bench::Options),
     /// Makes the container image, an OCI archive, and prints its digest.
     Image(image::Options),
+    /// Renders the manifests and holds them against the published schemas.
+    Manifests,
     /// Runs the end-to-end tests on real kernels in virtual machines.
     Vm(vm::Options),
 }
@@ -65,6 +68,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
         Command::Image(options) => image::run(&workspace, &options),
+        Command::Manifests => manifests::check(&workspace),
         Command::Vm(options) => vm::run(&workspace, &options),
     }
 }

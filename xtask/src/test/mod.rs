@@ -12,7 +12,7 @@ use clap::Args;
 use self::suite::Suite;
 use crate::command::Show;
 use crate::workspace::Workspace;
-use crate::{build_ebpf, root, run, servers, toolchain};
+use crate::{build_ebpf, manifests, root, run, servers, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let has_ebpf = suite.work("eBPF build", || build_ebpf::build(workspace, &toolchain::ensure()?).map(drop));
     suite.tests("unit tests", &mut cargo(workspace, &["test", "--workspace", "--no-fail-fast"], &["tests"]));
     deny::run(workspace, &mut suite);
+    deployment(workspace, &mut suite);
     kernel(workspace, options, has_ebpf, &mut suite);
     suite.finish()
 }
@@ -60,6 +61,19 @@ fn lints(workspace: &Workspace, suite: &mut Suite) {
     let flags = "-D warnings -A rustdoc::private_intra_doc_links";
     suite.check("rustdoc", cargo(workspace, &doc, &[]).env("RUSTDOCFLAGS", flags));
     // The generated reference pages under docs/ are compared by unit tests of the sensor.
+}
+
+/// What is under `deploy/`, as far as no sensor has to run for it.
+fn deployment(workspace: &Workspace, suite: &mut Suite) {
+    suite.work("manifests", || manifests::check(workspace));
+    match ["terraform", "tofu"].into_iter().find_map(|name| which::which(name).ok()) {
+        Some(terraform) => {
+            let mut terraform = Command::new(terraform);
+            let folder = workspace.root.join("deploy/alerts");
+            suite.check("terraform fmt", terraform.args(["fmt", "-check", "-diff"]).arg(folder));
+        }
+        None => suite.skip("terraform fmt", "neither terraform nor tofu is installed"),
+    }
 }
 
 /// The tiers that load programs into a kernel.
@@ -95,6 +109,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NC,
             servers::NFT,
             servers::PROMETHEUS,
+            servers::RUNC,
         ])
     });
     if there {
