@@ -40,7 +40,7 @@ pub(crate) fn build_for_bench(workspace: &Workspace, toolchain: &Toolchain) -> R
 fn build_with(workspace: &Workspace, toolchain: &Toolchain, features: &[&str], object: &Path) -> Result<()> {
     let target = workspace.ebpf_target();
     let mut flags = rustflags(&toolchain.linker).to_vec();
-    flags.extend(workspace.remapped()?);
+    flags.extend(workspace.remapped());
     let mut cargo = std::process::Command::new(&toolchain.compiler.cargo);
     command::clean(&mut cargo);
     for name in

@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::command;
 
+/// Rust's name of what the sensor is built for: this machine.
+pub(crate) const TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
+
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     /// Cargo's target directory, absolute, wherever the configuration puts it.
@@ -41,29 +45,25 @@ impl Workspace {
     }
 
     /// Flags of rustc that keep the paths of this machine out of what it makes.
-    ///
-    /// # Errors
-    /// Cargo's home is not known.
-    pub(crate) fn remapped(&self) -> Result<Vec<OsString>> {
-        let home = |name: &str, default: &str| match env::var_os(name) {
-            Some(home) => Ok(PathBuf::from(home)),
-            None => Ok::<_, anyhow::Error>(
-                PathBuf::from(env::var_os("HOME").context("HOME is not set")?).join(default),
-            ),
+    pub(crate) fn remapped(&self) -> Vec<OsString> {
+        let home = |name: &str, default: &str| {
+            let named = env::var_os(name).map(PathBuf::from);
+            named.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(default)))
         };
+        // The last that fits is taken.
         let named = [
-            (home("RUSTUP_HOME", ".rustup")?, "/rustup"),
-            (home("CARGO_HOME", ".cargo")?, "/cargo"),
-            (self.root.clone(), "/sensor"),
+            (home("RUSTUP_HOME", ".rustup"), "/rustup"),
+            (home("CARGO_HOME", ".cargo"), "/cargo"),
+            (Some(self.root.clone()), "/sensor"),
         ];
-        let flag = |(path, name): &(PathBuf, &str)| {
+        let flag = |(path, name): (Option<PathBuf>, &str)| {
             let mut flag = OsString::from("--remap-path-prefix=");
-            flag.push(path);
+            flag.push(path?);
             flag.push("=");
             flag.push(name);
-            flag
+            Some(flag)
         };
-        Ok(named.iter().map(flag).collect())
+        named.into_iter().filter_map(flag).collect()
     }
 
     /// Where the eBPF programs are compiled: their own directory, so that the two kinds of build never wait
@@ -79,7 +79,7 @@ impl Workspace {
 
     /// The release build of the sensor.
     pub(crate) fn sensor(&self) -> PathBuf {
-        self.target.join("release/sensor")
+        self.target.join(TARGET).join("release/sensor")
     }
 }
 

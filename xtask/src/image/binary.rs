@@ -1,68 +1,41 @@
-//! The sensor as a program that needs no other file.
+//! The sensor as a program that needs no other file: what is run, tested, measured and shipped is the same build.
 //!
-//! It is linked with Debian's static C library: Rust's own musl targets would have to be fetched, and names are
-//! looked up by glibc alone: since 2.34 `files` and `dns` are built in, so `getaddrinfo` reads /etc/hosts and
-//! /etc/resolv.conf and loads nothing.
+//! It is linked with Debian's static C library: Rust's own musl targets would have to be fetched. Names are looked up by
+//! glibc alone: since 2.34 `files` and `dns` are built in, so `getaddrinfo` reads /etc/hosts and /etc/resolv.conf and
+//! loads nothing.
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::command;
-use crate::workspace::Workspace;
+use crate::workspace::{TARGET, Workspace};
 
-/// An architecture that images are made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arch {
-    X86_64,
-    Aarch64,
-}
-
-impl Arch {
-    /// This machine's.
-    pub(crate) const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
-
-    /// Rust's name of the target.
-    pub(crate) fn target(self) -> &'static str {
-        match self {
-            Self::X86_64 => "x86_64-unknown-linux-gnu",
-            Self::Aarch64 => "aarch64-unknown-linux-gnu",
-        }
-    }
-
-    /// The name in image indexes, which is Go's.
-    pub(super) fn oci(self) -> oci_spec::image::Arch {
-        match self {
-            Self::X86_64 => oci_spec::image::Arch::Amd64,
-            Self::Aarch64 => oci_spec::image::Arch::ARM64,
-        }
-    }
-}
-
-/// Builds the release profile for `arch` with these eBPF programs in it; where the binary is.
-pub(crate) fn build(workspace: &Workspace, arch: Arch, object: &Path) -> Result<PathBuf> {
-    let target = arch.target();
-    let mut cargo = workspace.cargo();
-    cargo
-        // Named, so that the flags are for the sensor alone and not for the compiler's plug-ins.
-        .args(["build", "--release", "--package", "sensor", "--target", target])
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(workspace)?)
-        // Function names stay for profiles and backtraces; line tables are several times the program.
-        .env("CARGO_PROFILE_RELEASE_STRIP", "debuginfo")
-        .env("SENSOR_EBPF_OBJECT", object);
-    command::run(&mut cargo).context("cannot build the static binary")?;
-    Ok(workspace.target.join(target).join("release/sensor"))
-}
-
-fn flags(workspace: &Workspace) -> Result<OsString> {
+/// The cargo command of the release build.
+pub(crate) fn release_build(workspace: &Workspace) -> Command {
     let mut flags = OsString::from("-Ctarget-feature=+crt-static");
-    for flag in workspace.remapped()? {
+    for flag in workspace.remapped() {
         flags.push("\x1f");
         flags.push(flag);
     }
-    Ok(flags)
+    let mut cargo = workspace.cargo();
+    cargo
+        // The target is named, so that the flags are for the sensor and not for the compiler's plug-ins.
+        .args(["build", "--release", "--package", "sensor", "--target", TARGET])
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("SENSOR_EBPF_OBJECT", workspace.ebpf_object());
+    cargo
+}
+
+/// A copy without line tables, which are several times the program. Function names stay, for profiles and backtraces.
+pub(super) fn stripped(binary: &Path, copy: &Path) -> Result<()> {
+    if let Some(directory) = copy.parent() {
+        fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    command::output(Command::new("strip").arg("--strip-debug").arg("-o").args([copy, binary])).map(drop)
 }
 
 /// # Errors

@@ -9,13 +9,12 @@ use anyhow::{Context as _, Result};
 use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 use oci_spec::image::{
-    ConfigBuilder, Descriptor, DescriptorBuilder, Digest as OciDigest, HistoryBuilder,
+    Arch, ConfigBuilder, Descriptor, DescriptorBuilder, Digest as OciDigest, HistoryBuilder,
     ImageConfigurationBuilder, ImageIndexBuilder, ImageManifestBuilder, MediaType, Os, PlatformBuilder,
     RootFsBuilder, SCHEMA_VERSION,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::binary::Arch;
 use super::files::{Files, SENSOR, header};
 
 /// Where metrics, probes and `/status` are.
@@ -24,8 +23,8 @@ const PORT: &str = "9464/tcp";
 const NAME: &str = "lionpay-sensor";
 
 /// Writes the archive, atomically; the digest of the index that it holds.
-pub(super) fn write(output: &Path, images: &[(Arch, Files)], time: u64) -> Result<String> {
-    let (bytes, digest) = archive(images, time)?;
+pub(super) fn write(output: &Path, files: &Files, time: u64) -> Result<String> {
+    let (bytes, digest) = archive(files, time)?;
     let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(directory)?;
@@ -39,16 +38,13 @@ pub(super) fn write(output: &Path, images: &[(Arch, Files)], time: u64) -> Resul
     Ok(digest)
 }
 
-fn archive(images: &[(Arch, Files)], time: u64) -> Result<(Vec<u8>, String)> {
+fn archive(files: &Files, time: u64) -> Result<(Vec<u8>, String)> {
     let mut blobs = Blobs::default();
-    let mut manifests = Vec::new();
-    for (arch, files) in images {
-        manifests.push(manifest(&mut blobs, *arch, files, time)?);
-    }
+    let manifest = manifest(&mut blobs, files, time)?;
     let index = ImageIndexBuilder::default()
         .schema_version(SCHEMA_VERSION)
         .media_type(MediaType::ImageIndex)
-        .manifests(manifests)
+        .manifests([manifest])
         .build()?;
     let mut index = blobs.add(MediaType::ImageIndex, index.to_string()?.into_bytes())?;
     let digest = index.digest().to_string();
@@ -81,15 +77,15 @@ fn archive(images: &[(Arch, Files)], time: u64) -> Result<(Vec<u8>, String)> {
     Ok((tar.into_inner().context("cannot write the archive")?, digest))
 }
 
-/// Adds one platform's layer, configuration and manifest.
-fn manifest(blobs: &mut Blobs, arch: Arch, files: &Files, time: u64) -> Result<Descriptor> {
+/// Adds this machine's platform: its layer, configuration and manifest.
+fn manifest(blobs: &mut Blobs, files: &Files, time: u64) -> Result<Descriptor> {
     let layer = files.layer(time)?;
     let diff = format!("sha256:{}", hex(&layer));
     let layer = blobs.add(MediaType::ImageLayerGzip, compressed(&layer)?)?;
     let created = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(time)).to_string();
     let config = ImageConfigurationBuilder::default()
         .created(created.clone())
-        .architecture(arch.oci())
+        .architecture(Arch::default())
         .os(Os::Linux)
         .config(
             ConfigBuilder::default()
@@ -109,7 +105,7 @@ fn manifest(blobs: &mut Blobs, arch: Arch, files: &Files, time: u64) -> Result<D
         .layers([layer])
         .build()?;
     let mut descriptor = blobs.add(MediaType::ImageManifest, manifest.to_string()?.into_bytes())?;
-    let platform = PlatformBuilder::default().architecture(arch.oci()).os(Os::Linux).build()?;
+    let platform = PlatformBuilder::default().architecture(Arch::default()).os(Os::Linux).build()?;
     descriptor.set_platform(Some(platform));
     Ok(descriptor)
 }
@@ -155,7 +151,7 @@ mod tests {
     use super::*;
 
     fn image() -> (Vec<u8>, String) {
-        archive(&[(Arch::X86_64, Files::new(b"program".to_vec()))], 0).unwrap()
+        archive(&Files::new(b"program".to_vec()), 0).unwrap()
     }
 
     fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
@@ -173,7 +169,7 @@ mod tests {
     #[test]
     fn the_same_files_make_the_same_archive() {
         assert_eq!(image(), image());
-        let other = archive(&[(Arch::X86_64, Files::new(b"another".to_vec()))], 0).unwrap();
+        let other = archive(&Files::new(b"another".to_vec()), 0).unwrap();
         assert_ne!(image().1, other.1);
     }
 
@@ -195,7 +191,7 @@ mod tests {
         let index = json(blob(&top["manifests"][0]));
         assert_eq!(
             index["manifests"][0]["platform"],
-            serde_json::json!({"architecture": "amd64", "os": "linux"})
+            serde_json::json!({"architecture": Arch::default(), "os": "linux"})
         );
         let manifest = json(blob(&index["manifests"][0]));
         let config = json(blob(&manifest["config"]));

@@ -16,19 +16,16 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use self::files::Files;
+use crate::run;
 use crate::workspace::Workspace;
-use crate::{build_ebpf, toolchain};
 
-pub(crate) use self::binary::Arch;
+pub(crate) use self::binary::release_build;
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Where the archive goes; otherwise target/image/lionpay-sensor.tar.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Puts an already built static binary into it instead of building one.
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
     /// Writes the image's files below this directory and makes no archive: for deploy/Dockerfile.
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "output")]
     files: Option<PathBuf>,
@@ -36,22 +33,31 @@ pub(crate) struct Options {
 
 /// Builds, writes and prints the digest of the image's index, `sha256:…`, on standard output.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    let sensor = match &options.binary {
-        Some(path) => path.clone(),
-        None => {
-            let object = build_ebpf::build(workspace, &toolchain::ensure()?)?;
-            binary::build(workspace, Arch::HOST, &object)?
-        }
-    };
-    binary::require_static(&sensor)?;
-    let files = Files::of(&sensor)?;
+    run::build(workspace)?;
     if let Some(directory) = &options.files {
-        return files.write_below(directory);
+        return files(workspace)?.write_below(directory);
     }
-    let output = options.output.clone().unwrap_or_else(|| workspace.target.join("image/lionpay-sensor.tar"));
-    let digest = layout::write(&output, &[(Arch::HOST, files)], created()?)?;
+    let output = options.output.clone().unwrap_or_else(|| archive(workspace));
+    let digest = layout::write(&output, &files(workspace)?, created()?)?;
     eprintln!("[image] {}", output.display());
     writeln!(io::stdout().lock(), "{digest}").context("cannot write to standard output")
+}
+
+/// Makes the archive of a release build that is there, where tests look for it.
+pub(crate) fn pack(workspace: &Workspace) -> Result<()> {
+    layout::write(&archive(workspace), &files(workspace)?, created()?).map(drop)
+}
+
+/// Where the archive is unless another place is named.
+pub(crate) fn archive(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("image/lionpay-sensor.tar")
+}
+
+fn files(workspace: &Workspace) -> Result<Files> {
+    let copy = workspace.target.join("image/sensor");
+    binary::stripped(&workspace.sensor(), &copy)?;
+    binary::require_static(&copy)?;
+    Files::of(&copy)
 }
 
 /// Seconds of the Unix epoch that all times in the image are, by the convention of reproducible builds.

@@ -12,7 +12,7 @@ use clap::Args;
 use self::suite::Suite;
 use crate::command::Show;
 use crate::workspace::Workspace;
-use crate::{build_ebpf, manifests, root, run, servers, toolchain};
+use crate::{build_ebpf, image, manifests, root, servers, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -88,11 +88,12 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         suite.skip(END_TO_END, "there is no eBPF object");
         return;
     }
-    let built = suite.check(RELEASE, &mut run::release_build(workspace));
+    let built = suite.check(RELEASE, &mut image::release_build(workspace));
     if !built {
         suite.skip(END_TO_END, "there is no release build");
         return;
     }
+    suite.work("image", || image::pack(workspace));
     let there = suite.work("servers", || {
         crate::mounts::ensure()?;
         servers::ensure(&[
@@ -116,7 +117,10 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         // One at a time: they measure milliseconds, and each sensor sees the whole host.
         let mut test = workspace.cargo();
         test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
-        suite.tests(END_TO_END, test.env("SENSOR_BIN", workspace.sensor()));
+        suite.tests(
+            END_TO_END,
+            test.env("SENSOR_BIN", workspace.sensor()).env("SENSOR_IMAGE", image::archive(workspace)),
+        );
     } else {
         suite.skip(END_TO_END, "servers are missing");
     }
