@@ -21,6 +21,7 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod netns;
+pub mod parallel;
 pub mod process;
 pub mod receiver;
 pub mod sensor;

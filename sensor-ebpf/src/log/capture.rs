@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use sensor_common::{
     cause::Counter,
     log::{
-        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind,
+        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind, NO_DESCRIPTOR,
         WRITE_CAPACITY, Writer,
     },
     mask::HELD_BACK,
@@ -63,23 +63,37 @@ pub(crate) fn capture(slot: u32, write: &Write) -> Result<(), Counter> {
 }
 
 /// Bytes went into a followed pipe from no user memory: the daemon is told of the gap.
-#[inline(always)]
-pub(crate) fn spliced(slot: u32, pipe: u64, length: u32) -> Result<(), Counter> {
+// VERIFIER: before 6.8: a global function, so that the record is on no stack that the masking's functions are called from.
+#[unsafe(export_name = "log_spliced")]
+#[inline(never)]
+pub(crate) extern "C" fn spliced(pipe: u64, length: u32) -> u32 {
     count(LogCounter::Spliced, 1);
     count(LogCounter::SplicedBytes, u64::from(length));
-    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
-    // SAFETY: as above.
-    let scratch = unsafe { &mut *scratch };
-    let write = Write { pipe, length, buffers: Buffers::NONE, descriptor: sensor_common::log::NO_DESCRIPTOR };
-    begin(&write, scratch);
-    scratch.flags = u32::from(GAP | LAST);
-    // No byte of it is told.
-    scratch.total = 0;
-    emit(scratch, 0, 0);
-    if reread(&scratch.failed) != 0 {
-        note_loss(scratch, false);
+    let ids = bpf_get_current_pid_tgid();
+    let tgid = (ids >> 32) as u32;
+    let chunk = Chunk {
+        prefix: Prefix { kind: LogKind::Chunk as u16, flags: GAP | LAST, payload: 0 },
+        pipe,
+        time_ns: now(),
+        tgid,
+        tid: ids as u32,
+        at: 0,
+        written: length,
+        descriptor: NO_DESCRIPTOR,
+        lost: losses(pipe, tgid),
+    };
+    // SAFETY: the record is on the stack.
+    if !unsafe { output((&raw const chunk).cast(), size_of::<Chunk>() as u32) } {
+        note_loss(&chunk, false);
     }
-    Ok(())
+    0
+}
+
+/// What the writer's next chunk tells of its losses.
+#[inline(always)]
+fn losses(pipe: u64, tgid: u32) -> u32 {
+    // SAFETY: the value is copied out at once.
+    unsafe { LOG_LOST.get(Writer { pipe, tgid, padding: 0 }) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -104,7 +118,6 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     }
     let ids = bpf_get_current_pid_tgid();
     let tgid = (ids >> 32) as u32;
-    let writer = Writer { pipe: write.pipe, tgid, padding: 0 };
     let chunk = &mut scratch.chunk;
     chunk.pipe = write.pipe;
     chunk.time_ns = now();
@@ -112,8 +125,7 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     chunk.tid = ids as u32;
     chunk.written = write.length;
     chunk.descriptor = write.descriptor;
-    // SAFETY: the value is copied out at once.
-    chunk.lost = unsafe { LOG_LOST.get(writer) }.copied().unwrap_or(0);
+    chunk.lost = losses(write.pipe, tgid);
 }
 
 /// Copies until the chunk, the segment or the write is at its end; 1 when there is a chunk to tell.
@@ -276,15 +288,15 @@ extern "C" fn lost(slot: u32) -> u32 {
         }
         scratch.done = done + filled;
     }
-    note_loss(scratch, at_line);
+    note_loss(&scratch.chunk, at_line);
     0
 }
 
 /// Lets the writer's next chunk tell of the loss.
 #[inline(always)]
-fn note_loss(scratch: &mut Scratch, at_line: bool) {
-    let lost = ((scratch.chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
-    let writer = Writer { pipe: scratch.chunk.pipe, tgid: scratch.chunk.tgid, padding: 0 };
+fn note_loss(chunk: &Chunk, at_line: bool) {
+    let lost = ((chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
+    let writer = Writer { pipe: chunk.pipe, tgid: chunk.tgid, padding: 0 };
     // The map forgets the oldest when it is full.
     let _ = LOG_LOST.insert(writer, lost, 0);
 }
