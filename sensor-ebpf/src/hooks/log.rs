@@ -13,6 +13,7 @@ use sensor_common::cause::Counter;
 
 use crate::{
     buffers::Buffers,
+    kernel::Probed,
     log::{Write, capture, number, spliced},
     registers::{self, Call, arch},
     target, task,
@@ -36,7 +37,7 @@ fn try_exit(registers: u64, returned: i64) -> Result<(), Counter> {
     let Some(call) = registers::call(registers)? else { return Ok(()) };
     let descriptor = written_to(&call) as u32;
     let Some(file) = task::file(descriptor)? else { return Ok(()) };
-    let Some(pipe) = number(file)? else { return Ok(()) };
+    let Some(pipe) = number::<Probed>(file)? else { return Ok(()) };
     let length = returned as u32;
     let [_, second, third] = call.arguments;
     let buffers = match call.number {

@@ -17,7 +17,7 @@ use super::log::written_to;
 use crate::{
     buffers::Buffers,
     globals::offset,
-    kernel,
+    kernel::{self, Probed, Vouched},
     log::{Write, capture, number, spliced},
     registers, target, task,
 };
@@ -69,8 +69,8 @@ fn run(returned: i64, work: impl FnOnce() -> Result<(), Counter>) -> i32 {
 
 #[inline(always)]
 fn try_write(slot: u32, request: u64, from: u64, returned: i64) -> Result<(), Counter> {
-    let file: u64 = kernel::read(request + offset!(kiocb_file))?;
-    let Some(pipe) = number(file)? else { return Ok(()) };
+    let file: u64 = kernel::load(request + offset!(kiocb_file));
+    let Some(pipe) = number::<Vouched>(file)? else { return Ok(()) };
     let length = returned as u32;
     let buffers = Buffers::consumed(from, length)?;
     if !buffers.are_known() {
@@ -83,7 +83,7 @@ fn try_write(slot: u32, request: u64, from: u64, returned: i64) -> Result<(), Co
 
 #[inline(always)]
 fn try_write_from(slot: u32, file: u64, buffers: Buffers, returned: i64) -> Result<(), Counter> {
-    let Some(pipe) = number(file)? else { return Ok(()) };
+    let Some(pipe) = number::<Vouched>(file)? else { return Ok(()) };
     capture(slot, &Write { pipe, length: returned as u32, buffers, descriptor: NO_DESCRIPTOR })
 }
 
@@ -91,7 +91,7 @@ fn try_write_from(slot: u32, file: u64, buffers: Buffers, returned: i64) -> Resu
 fn try_move(registers: u64, returned: i64) -> Result<(), Counter> {
     let Some(call) = registers::call(registers)? else { return Ok(()) };
     let Some(file) = task::file(written_to(&call) as u32)? else { return Ok(()) };
-    if let Some(pipe) = number(file)? {
+    if let Some(pipe) = number::<Probed>(file)? {
         spliced(pipe, returned as u32);
     }
     Ok(())
