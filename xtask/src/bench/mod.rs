@@ -7,6 +7,7 @@ mod flows;
 mod http;
 mod logs;
 mod machine;
+mod mask;
 mod metrics;
 mod nginx;
 mod routes;
@@ -37,6 +38,8 @@ enum Measurement {
     Flows(flows::Options),
     /// Lines to standard output, without and with the sensor, beside reading them from a file.
     Logs(logs::Options),
+    /// Masking: in the kernel over the same capture without it, and in the daemon.
+    Mask(mask::Options),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }
@@ -47,6 +50,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Some(Measurement::Http(http)) => http::run(workspace, http),
         Some(Measurement::Flows(flows)) => flows::run(workspace, flows),
         Some(Measurement::Logs(logs)) => logs::run(workspace, logs),
+        Some(Measurement::Mask(mask)) => mask::run(workspace, mask),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }
