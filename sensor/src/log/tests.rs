@@ -173,9 +173,10 @@ fn a_logger_writes_its_message_and_the_trace_at_once() {
     assert_eq!(at_once(&text), [text.trim_end()]);
     let text = "fail: Pay[0]\n      failed\n      System.Exception: x\n         at Pay.Main() in /src/Pay.cs:line 9\n";
     assert_eq!(at_once(text), [text.trim_end()]);
-    let jul = format!("Nov 23, 2026 10:00:00\u{202f}PM Server handle\nSEVERE: failed\n{JAVA}\n");
+    let jul = format!("Nov 23, 2026 10:00:00\u{202f}PM Server handle\nSEVERE: failed\n{JAVA}\n\n");
     let told = told(&Logs::default(), &[write(1, 1, jul.as_bytes())]);
     assert_eq!(told.len(), 1);
+    assert_eq!(told[0].record.body, jul.trim_end());
     assert_eq!(told[0].record.severity, Some(Severity::ERROR));
     assert_eq!(told[0].during, Some((1, 1)), "its write held nothing else");
 }
