@@ -75,6 +75,17 @@ fn a_line_is_told_as_soon_as_its_write_is() {
     assert_eq!(record.severity, None);
 }
 
+/// The time of day is set while a program writes.
+#[test]
+fn a_step_of_the_clock_is_followed() {
+    let mut engine = engine(&Logs::default());
+    let mut told = Vec::new();
+    engine.push(&write(1, 5, b"before\n"), WallClock::new(1_000), &mut told);
+    engine.push(&write(1, 6, b"after\n"), WallClock::new(500), &mut told);
+    let times: Vec<u64> = told.iter().map(|told| told.record.time_unix_ns).collect();
+    assert_eq!(times, [1_005, 506]);
+}
+
 #[test]
 fn partial_writes_are_joined() {
     assert_eq!(bodies(&[write(1, 1, b"on"), write(1, 2, b"e"), write(1, 3, b"\ntwo\n")]), ["one", "two"]);
