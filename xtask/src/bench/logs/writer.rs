@@ -46,7 +46,7 @@ import logging, sys, time
 path, count, width = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 logging.basicConfig(stream=sys.stdout, level=logging.INFO, format='%(asctime)s %(levelname)s %(name)s %(message)s')
 logger = logging.getLogger('shop')
-text = 'x' * (width - 42)
+text = 'x' * (width - 43)
 start = time.monotonic()
 for number in range(count):
     logger.info('%d %s', 1000000 + number, text)
