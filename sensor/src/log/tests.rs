@@ -251,6 +251,21 @@ fn filters_leave_out_and_count() {
 }
 
 #[test]
+fn services_are_chosen_and_records_sampled() {
+    let count = |logs: &Logs| {
+        let mut engine = engine(logs);
+        engine.push(&write(1, 1, &b"one\n".repeat(1000)), CLOCK, &mut Vec::new());
+        engine.counts()
+    };
+    let of = |service: &str| Logs { services: vec![service.to_owned()], ..Logs::default() };
+    assert_eq!((count(&of("shop")).told, count(&of("pay")).filtered[0]), (1000, 1000));
+    let half = count(&Logs { sample: 0.5, ..Logs::default() });
+    assert_eq!(half.told + half.filtered[4], 1000);
+    // Ten standard deviations.
+    assert!((340..=660).contains(&half.told), "{half:?}");
+}
+
+#[test]
 fn a_budget_is_told_of_once_a_minute() {
     let logs = Logs { bytes_per_minute: 10, ..Logs::default() };
     let mut engine = engine(&logs);
