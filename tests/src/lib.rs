@@ -23,6 +23,7 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod netns;
+pub mod parallel;
 pub mod pods;
 pub mod process;
 pub mod prometheus;

@@ -23,6 +23,8 @@ pub(crate) const PYTHON_VENV: Needed =
     Needed { package: "python3-venv", programs: &["python3", "/usr/lib/python3.11/ensurepip/__init__.py"] };
 pub(crate) const NPM: Needed = Needed { package: "npm", programs: &["npm"] };
 pub(crate) const RUNC: Needed = Needed { package: "runc", programs: &["runc"] };
+pub(crate) const PERL: Needed = Needed { package: "perl", programs: &["perl"] };
+pub(crate) const RSYSLOG: Needed = Needed { package: "rsyslog", programs: &["rsyslogd"] };
 pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: &["prometheus"] };
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
@@ -60,8 +62,12 @@ pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let mut steps = Steps::new("servers", 2);
     steps.step("bringing the package lists up to date", apt::update)?;
     steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
-    let services =
-        [(NGINX.package, "nginx"), (PROMETHEUS.package, "prometheus"), (NGHTTP2.package, "nghttpx")];
+    let services = [
+        (NGINX.package, "nginx"),
+        (PROMETHEUS.package, "prometheus"),
+        (NGHTTP2.package, "nghttpx"),
+        (RSYSLOG.package, "rsyslog"),
+    ];
     for (package, service) in services {
         if missing.contains(&package) {
             keep_from_starting_at_boot(service);

@@ -319,8 +319,8 @@ pub static LOG_BYTES: Family = counter(
 /// Records of logs.
 pub static LOG_RECORDS: Family = counter(
     "sensor_log_records_total",
-    "Log records told, by where their trace is from: the line itself, the request that the writing thread served, or \
-     none.",
+    "Log records told, by where their trace is from: the line itself, the request that the writing thread served, none \
+     because it is unclear which of several requests that was, or none because it served none.",
     &["trace"],
 );
 /// Records of logs that were left out.
