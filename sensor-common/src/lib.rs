@@ -4,6 +4,9 @@
 //! The crate does no I/O, allocates nothing and depends on nothing.
 #![no_std]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod cause;
 pub mod connection;
 pub mod flow;

@@ -9,14 +9,17 @@ use sensor_common::{
 
 use crate::{
     buffers::{bounded, shifted_in},
-    count::count,
     globals,
-    maps::{EVENTS, HeadScratch, SCRATCH},
+    maps::{COUNTERS, EVENTS, HeadScratch, SCRATCH},
     mask::mask_head,
     message::{Beginning, beginning},
     observe::Operation,
     task,
 };
+
+/// The ring buffer is asked how full it is once for so many records of a processor: far less than fit between the mark
+/// at which the daemon is woken and its end.
+const RECORDS_A_QUERY: u64 = 16;
 
 /// What a head record says.
 pub(crate) struct Head<'a> {
@@ -138,13 +141,17 @@ pub(crate) fn close(sock: u64, connection: &Connection, time_ns: u64, flags: u16
 
 /// Copies `size` bytes to the ring buffer; `false` when there is no room.
 ///
-/// A wake-up costs more than the record, so the daemon reads on a timer and is woken only when much waits.
+/// A wake-up costs more than the record, so the daemon reads on a timer and is woken only when much waits; it is seldom asked
+/// whether that is so.
 ///
 /// # Safety
 /// `size` bytes at `data` can be read, and the verifier can prove it.
 #[inline(always)]
 pub(crate) unsafe fn output(data: *const u8, size: u32) -> bool {
-    let is_full = EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= globals::wake_bytes();
+    let Some(records) = COUNTERS.get_ptr_mut(Counter::Records as u32) else { return false };
+    // SAFETY: the map returned a live slot of this processor.
+    let is_asked = unsafe { *records }.is_multiple_of(RECORDS_A_QUERY);
+    let is_full = is_asked && EVENTS.query(u64::from(BPF_RB_AVAIL_DATA)) >= globals::wake_bytes();
     let wake = if is_full { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the caller vouches for `data`; the map is a ring buffer.
     let result = unsafe {
@@ -156,7 +163,8 @@ pub(crate) unsafe fn output(data: *const u8, size: u32) -> bool {
         )
     };
     if result == 0 {
-        count(Counter::Records);
+        // SAFETY: as above.
+        unsafe { *records += 1 };
     }
     result == 0
 }

@@ -37,6 +37,17 @@ static WAKE_BYTES: Global<u64> = Global::new(0);
 #[unsafe(no_mangle)]
 static LOG_WAKE_BYTES: Global<u64> = Global::new(0);
 
+/// 1 when nothing is to be masked: only in the object that is measured, never in the one that is shipped.
+#[cfg(feature = "bench")]
+#[unsafe(no_mangle)]
+static UNMASKED: Global<u32> = Global::new(0);
+
+#[cfg(feature = "bench")]
+#[inline(always)]
+pub(crate) fn leaves_unmasked() -> bool {
+    UNMASKED.load() != 0
+}
+
 #[inline(always)]
 pub(crate) fn log_wake_bytes() -> u64 {
     LOG_WAKE_BYTES.load()

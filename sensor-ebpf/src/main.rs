@@ -27,6 +27,7 @@ mod next;
 mod observe;
 mod registers;
 mod socket;
+mod started;
 mod target;
 mod task;
 

@@ -9,10 +9,10 @@ use sensor_common::{
     connection::Connection,
     http2::{Way, Ways},
     mask::State,
-    record::{ARGUMENTS_CAPACITY, Frames, HEAD_CAPACITY, Head, Process},
+    record::{Frames, HEAD_CAPACITY, Head},
 };
 
-use crate::{buffers::Buffers, message::Look};
+use crate::{buffers::Buffers, message::Look, started::Started};
 
 /// Records for the daemon. Full: the record is dropped and counted by what it was.
 #[map]
@@ -64,9 +64,9 @@ pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entr
 /// The slot of [`SCRATCH`] for entries of sends.
 pub(crate) const ENTRY_SLOT: u32 = 2;
 
-/// Where an exec record is put together.
+/// Where a record of a program that starts is put together.
 #[map]
-pub(crate) static EXEC_SCRATCH: PerCpuArray<ExecScratch> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static STARTED_SCRATCH: PerCpuArray<Started> = PerCpuArray::with_max_entries(1, 0);
 
 /// A call in progress.
 #[derive(Clone, Copy)]
@@ -104,13 +104,6 @@ pub(crate) struct HeadScratch {
 
 const _: () = assert!(core::mem::offset_of!(HeadScratch, payload) % 8 == 0);
 const _: () = assert!(core::mem::offset_of!(FrameScratch, payload) % 8 == 0);
-
-/// An exec record and its arguments.
-#[repr(C)]
-pub(crate) struct ExecScratch {
-    pub(crate) process: Process,
-    pub(crate) arguments: [u8; 2 * ARGUMENTS_CAPACITY],
-}
 
 /// An operation whose frames are being walked.
 #[repr(C)]

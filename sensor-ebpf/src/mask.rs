@@ -9,14 +9,15 @@
 use sensor_common::{
     cause::Counter,
     log::CHUNK_CAPACITY,
-    mask::{BLOCK, Text, digits},
+    mask::{Text, WORD, gathered},
     record::HEAD_CAPACITY,
 };
 
 use crate::{
     count::count,
     log::LOG_SCRATCH,
-    maps::{FRAME_SCRATCH, SCRATCH},
+    maps::{FRAME_SCRATCH, SCRATCH, STARTED_SCRATCH},
+    started::TEXT_CAPACITY,
 };
 
 /// Steps that are made by one function, so that the verifier goes through a loop of loops.
@@ -30,7 +31,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     /// # Safety
-    /// `text` is aligned to eight bytes and has room for `mask` bytes and [`BLOCK`] more; `mask` is one less than a
+    /// `text` is aligned to eight bytes and has room for `mask` bytes and [`WORD`] times eight more; `mask` is one less than a
     /// power of two.
     #[inline(always)]
     pub(crate) unsafe fn new(text: *mut u8, mask: u32) -> Self {
@@ -61,25 +62,19 @@ impl Text for Slot {
     }
 
     #[inline(always)]
-    fn word(&self, at: u32) -> u64 {
-        // SAFETY: as above, and seven bytes more are within the room.
-        unsafe { self.at(at & !7).cast::<u64>().read() }
-    }
-
-    #[inline(always)]
-    fn has_digits(&self, at: u32) -> bool {
-        let words = self.at(at & !7).cast::<u64>();
-        let mut found = 0;
-        for word in 0..BLOCK as usize / size_of::<u64>() {
-            // SAFETY: as above, and a block more is within the room.
-            found |= digits(unsafe { words.add(word).read() });
+    fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64 {
+        let words = self.at(at & !(WORD - 1)).cast::<u64>();
+        let mut bits = 0;
+        for word in 0..WORDS {
+            // SAFETY: as above, and eight words more is within the room.
+            bits |= gathered(outside(unsafe { words.add(word as usize).read() })) << (WORD * word);
         }
-        found != 0
+        !bits
     }
 }
 
 /// Defines `$in_place(slot, length, more)` for the slots of the per-CPU array `$map`: the member `$text` holds the text,
-/// with room for `$capacity` bytes and [`BLOCK`] more, and `$state` is a [`sensor_common::mask::State`].
+/// with room for `$capacity` bytes and [`WORD`] times eight more, and `$state` is a [`sensor_common::mask::State`].
 ///
 /// `$in_place` masks the first `length` bytes and returns how many of them are done: all, unless `more` is not 0, which
 /// says that the write goes on. What is done can be written to the ring buffer. The next call is given the text from
@@ -93,11 +88,23 @@ macro_rules! masker {
         #[unsafe(no_mangle)]
         #[inline(never)]
         pub(crate) extern "C" fn $in_place(slot: u32, length: u32, more: u32) -> u32 {
-            // Steps without an end, and groups that have to be judged: of five bytes at least.
-            const STEPS: u32 = $capacity / sensor_common::mask::STEP + $capacity / 5 + 2;
+            const STEPS: u32 = sensor_common::mask::most_steps($capacity);
+            #[cfg(feature = "bench")]
+            if $crate::globals::leaves_unmasked() {
+                return length;
+            }
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: the slot is this processor's, and only the functions of this masker use the members meanwhile.
             let state = unsafe { &raw mut (*found).$state };
+            // Most texts hold nothing that is to be looked at closely.
+            // SAFETY: as above.
+            let done = unsafe { (*state).can_pass_from_start() } && $pass(slot, length, more) != 0;
+            // SAFETY: as above.
+            if done && unsafe { (*state).at() } >= length {
+                // SAFETY: as above.
+                unsafe { (*state).forget() };
+                return length;
+            }
             for _ in 0..sensor_common::mask::rolled(STEPS / $crate::mask::STEPS + 1) {
                 // SAFETY: as above.
                 if unsafe { (*state).at() } >= length {
@@ -251,4 +258,8 @@ masker!(
 masker!(
     LOG_SCRATCH, payload, CHUNK_CAPACITY as u32, mask;
     mask_log, mask_log_steps, mask_log_pass, mask_log_step, mask_log_ended, mask_log_shape, mask_log_judge, mask_log_cover, mask_log_cut
+);
+masker!(
+    STARTED_SCRATCH, text, TEXT_CAPACITY as u32, mask;
+    mask_started, mask_started_steps, mask_started_pass, mask_started_step, mask_started_ended, mask_started_shape, mask_started_judge, mask_started_cover, mask_started_cut
 );

@@ -10,6 +10,7 @@ pub mod flow;
 pub mod identity;
 pub mod log;
 pub mod mask;
+mod memo;
 pub mod metric;
 pub mod pipeline;
 pub mod protocol;

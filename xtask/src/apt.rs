@@ -57,6 +57,14 @@ pub(crate) fn update() -> Result<()> {
 /// # Errors
 /// Not root (the message has the line to type), or apt-get failed.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    install_with(packages, &[])
+}
+
+/// The same with further options of apt-get.
+///
+/// # Errors
+/// As above.
+pub(crate) fn install_with(packages: &[&str], options: &[String]) -> Result<()> {
     let arguments = ["install", "--yes", "--no-install-recommends", "--no-remove"];
     if !root::is_root() {
         let names = packages.join(" ");
@@ -67,9 +75,19 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     keep_services_stopped(stubs.path())?;
     let path = format!("DPkg::Path={}:/usr/sbin:/usr/bin:/sbin:/bin", stubs.path().display());
     let mut apt_get = apt_get(&arguments, packages);
-    apt_get.args(["-o", &path]);
+    apt_get.args(["-o", &path]).args(options);
     command::watched(apt_get, Show::Lines)
         .with_context(|| format!("cannot install the packages {}", packages.join(" ")))
+}
+
+/// Brings lists of other sources up to date.
+///
+/// # Errors
+/// apt-get failed.
+pub(crate) fn update_with(options: &[String]) -> Result<()> {
+    let mut apt_get = apt_get(&["update"], &[]);
+    apt_get.args(options);
+    command::watched(apt_get, Show::Lines)
 }
 
 fn apt_get(arguments: &[&str], packages: &[&str]) -> Command {

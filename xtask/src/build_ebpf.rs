@@ -25,6 +25,19 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 /// Compiles the programs and returns the object's path. The file is written only when its bytes changed, so that
 /// cargo does not build the sensor again for nothing.
 pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
+    let object = workspace.ebpf_object();
+    build_with(workspace, toolchain, &[], &object)?;
+    Ok(object)
+}
+
+/// Compiles what `cargo xtask bench mask` measures, which no sensor embeds, and returns the object's path.
+pub(crate) fn build_for_bench(workspace: &Workspace, toolchain: &Toolchain) -> Result<PathBuf> {
+    let object = workspace.ebpf_target().join("sensor-ebpf-bench.o");
+    build_with(workspace, toolchain, &["--features", "bench"], &object)?;
+    Ok(object)
+}
+
+fn build_with(workspace: &Workspace, toolchain: &Toolchain, features: &[&str], object: &Path) -> Result<()> {
     let target = workspace.ebpf_target();
     let mut cargo = std::process::Command::new(&toolchain.compiler.cargo);
     command::clean(&mut cargo);
@@ -41,13 +54,12 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Path
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.linker).join(OsStr::new("\x1f")))
         .args(["build", "--package", PACKAGE, "--bins", "-Z", "build-std=core"])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
-        .arg(&target);
+        .arg(&target)
+        .args(features);
     command::run(&mut cargo).context("cannot build the eBPF programs")?;
 
     let built = target.join(TARGET).join(PROFILE).join(PACKAGE);
-    let object = workspace.ebpf_object();
-    install(&built, &object)?;
-    Ok(object)
+    install(&built, object)
 }
 
 /// The flags of every crate, core included: BTF needs each one's debug information.

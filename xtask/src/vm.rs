@@ -6,6 +6,7 @@
 
 mod archive;
 mod cpio;
+mod emulator;
 mod event;
 mod image;
 mod java;
@@ -283,10 +284,10 @@ impl Lab {
             servers::OPENSSL,
             servers::BPFTOOL,
             servers::IPROUTE,
-            servers::QEMU,
             servers::MKE2FS,
             servers::XZ,
         ])?;
+        emulator::ensure()?;
         let own = lock(&workspace.target.join("vm"))?;
         let target = workspace.target.clone();
         let payload = if options.boot || options.self_test {

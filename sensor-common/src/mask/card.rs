@@ -1,8 +1,10 @@
 //! Which digits of a chain are a card, and masking them.
 
 use super::brand::{self, LENGTHS, UNCHECKED};
-use super::chain::{CHAIN, DASH, DOT, GLUED, GROUP, LONGEST, SHORTEST, State, by_memory};
-use super::{Text, rolled};
+use super::chain::{CHAIN, GLUED, GROUP, LONGEST, SHORTEST, State};
+use super::memory::{by_memory, rolled};
+use super::take::{DASH, DOT};
+use super::text::Text;
 
 /// In the lengths that [`State::cards`] is given: the number must pass the Luhn test, whatever its brand.
 pub const STRICT: u32 = 1 << 31;
@@ -20,6 +22,8 @@ const NEAR: u32 = 24;
 const HEXADECIMAL: u32 = 6;
 /// The same where a dash is between: a trace id has 32.
 const TRACE_ID: u32 = 16;
+/// Digits of the cards that are looked for within a run of a few more.
+pub(super) const USUAL: u32 = 16;
 /// The longest telephone number that is written with a plus sign and could be taken for a card.
 const PHONE: u32 = 13;
 
@@ -28,11 +32,14 @@ impl State {
     ///
     /// A card is a run of its own; or groups as they are printed (4-4-4-4 and longer, 4-6-5, 4-6-4, 4-5-6, 6-13) with
     /// one kind of separator, among whatever other numbers; or a whole chain with any grouping that passes the Luhn
-    /// test. Runs of more than [`LONGEST`] digits are none of these: they are looked at from each digit.
+    /// test. Runs of more than [`LONGEST`] digits are none of these: they are looked at from each digit. A run of a few
+    /// digits more than a card usually has may hold one that passes the Luhn test, at its beginning or its end: behind its
+    /// length, before its security code.
     #[inline(always)]
     pub fn candidates(&mut self, ended: u32) {
         let shape = self.shape();
         let (mut lenient, mut strict) = (0, 0);
+        self.inner = 0;
         let last = self.group();
         if ended & GROUP != 0 {
             let length = |group: u32| (shape >> (8 * group)) as u32 & 31;
@@ -53,6 +60,11 @@ impl State {
             }
             if length(1) == 6 && last == 13 {
                 lenient |= 1 << LONGEST;
+            }
+            let start = self.digits().wrapping_sub(last);
+            if last > USUAL && last <= LONGEST && !self.is_time(start, last) {
+                strict |= 1 << USUAL;
+                self.inner = 1;
             }
             if (SHORTEST..=LONGEST).contains(&last) {
                 // What follows "0." is a fraction.
@@ -77,6 +89,17 @@ impl State {
         }
         self.lenient = lenient & LENGTHS;
         self.strict = strict & LENGTHS;
+    }
+
+    /// Whether a run that begins with digit number `start` is a time in nanoseconds or begins with a date of this century.
+    #[inline(always)]
+    fn is_time(&self, start: u32, length: u32) -> bool {
+        let two = |at: u32| {
+            let at = start.wrapping_add(at);
+            10 * self.place(at).digit() + self.place(at.wrapping_add(1)).digit()
+        };
+        let month = two(4);
+        length == LONGEST && self.place(start).digit() == 1 || two(0) == 20 && (1..=12).contains(&month)
     }
 
     /// Which of `lengths` (one bit each, and [`STRICT`]) the digits from number `start` of the chain are a card at: one

@@ -1,5 +1,7 @@
 //! The entry points, one file a way in.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod close;
 mod fentry;
 mod flow;

@@ -15,7 +15,7 @@ use crate::{
     emit::now,
     maps::NEXT,
     next::Next,
-    observe::{Operation, known_or, observe},
+    observe::{Operation, followed, known_or, observe_on},
     registers, target,
 };
 
@@ -31,15 +31,18 @@ fn sock_recv_length(ctx: RawTracePointContext) -> u32 {
 
 #[inline(always)]
 fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
-    if target::is_current() {
-        finish(ctx, try_run(ctx, direction), &NEXT);
-    }
+    finish(ctx, try_run(ctx, direction), &NEXT);
     0
 }
 
 #[inline(always)]
 fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Counter> {
     let sock: u64 = ctx.arg(0);
+    // A followed connection is a target's, which most operations of targets are on: one look-up says both.
+    let connection = followed(sock);
+    if connection.is_none() && !target::is_current() {
+        return Ok(Next::Done);
+    }
     let length: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     let receive = direction as u32 == Direction::Receive as u32;
@@ -57,5 +60,5 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     } else {
         known_or(registers::current_buffers(), Buffers::NONE)
     };
-    observe(&Operation { sock, direction, length: length as u32, time_ns: now(), buffers })
+    observe_on(&Operation { sock, direction, length: length as u32, time_ns: now(), buffers }, connection)
 }

@@ -6,9 +6,8 @@ use aya_ebpf::{
     maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use sensor_common::{
-    log::{CHUNK_CAPACITY, Chunk, LogCounter, Opened, PipeKey, Writer},
+    log::{CHUNK_CAPACITY, Chunk, LogCounter, PipeKey, Writer},
     mask::{HELD_BACK, State},
-    record::ARGUMENTS_CAPACITY,
 };
 
 use crate::{buffers::Buffers, globals};
@@ -35,10 +34,6 @@ static LOG_COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(LogCounter
 /// Where a chunk is put together, a slot for each program that may be preempted by another.
 #[map]
 pub(crate) static LOG_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(2, 0);
-
-/// Where an opened record is put together.
-#[map]
-pub(crate) static OPENED_SCRATCH: PerCpuArray<OpenedScratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// A write in the making.
 #[repr(C)]
@@ -73,13 +68,6 @@ pub(crate) struct Scratch {
 }
 
 const _: () = assert!(core::mem::offset_of!(Scratch, payload) % 8 == 0);
-
-/// An opened record and its arguments.
-#[repr(C)]
-pub(crate) struct OpenedScratch {
-    pub(crate) opened: Opened,
-    pub(crate) arguments: [u8; 2 * ARGUMENTS_CAPACITY],
-}
 
 /// Adds to a counter on this processor.
 #[inline(always)]

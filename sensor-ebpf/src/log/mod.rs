@@ -9,5 +9,5 @@ mod maps;
 mod pipe;
 
 pub(crate) use capture::{Write, capture, spliced};
-pub(crate) use maps::{LOG_SCRATCH, OPENED_SCRATCH, PIPES, count, output};
+pub(crate) use maps::{LOG_SCRATCH, PIPES, count, output};
 pub(crate) use pipe::{key_of_terminal_or_pipe, number};

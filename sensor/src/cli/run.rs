@@ -25,12 +25,9 @@ use crate::{
     log::{self, Reader, Sink},
     mask::Masker,
     metric::{Registry, Shared, endpoint, family},
-    pipeline::{Pipeline, Sinks},
+    pipeline::{Pace, Pipeline, Sinks},
     ship::Shipper,
 };
-
-/// How long records wait in the ring buffer at most when little happens.
-const POLL: Duration = Duration::from_millis(20);
 
 /// Observes this host until a signal, the end of `--duration`, or the end of who reads the output.
 ///
@@ -80,8 +77,9 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let server = tokio::spawn(serve);
 
     let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));
-    let mut poll = interval(POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::default();
+    let poll = tokio::time::sleep(pace.wait());
+    tokio::pin!(poll);
     let mut second = interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reason = loop {
@@ -96,11 +94,12 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
                 result.context("cannot watch the ring buffer")?;
                 pipeline.turn(now_ns());
             }
-            _ = poll.tick() => {
-                if pipeline.turn(now_ns()) {
-                    // More waits than one turn takes: come again at once.
-                    poll.reset_immediately();
-                }
+            () = &mut poll => {
+                let turn = pipeline.turn(now_ns());
+                pace = pace.after(turn.records);
+                // Where more waits than one turn takes, come again at once.
+                let wait = if turn.more { Duration::ZERO } else { pace.wait() };
+                poll.as_mut().reset(tokio::time::Instant::now() + wait);
             }
         }
         if pipeline.is_closed() {

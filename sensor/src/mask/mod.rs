@@ -23,6 +23,7 @@ pub use count::Counts;
 pub use custom::RuleError;
 
 use crate::config;
+use crate::memo::Memo;
 use crate::protocol::Exchange;
 use custom::Custom;
 use prefilter::Prefilter;
@@ -118,14 +119,33 @@ impl Masker {
         self.text(value)
     }
 
-    /// Masks the texts of an exchange: path, query, host and header values.
-    pub fn exchange(&self, exchange: &mut Exchange) {
+    /// Masks the texts of an exchange: path, query, host and header values. Those that need no mask are remembered.
+    pub fn exchange(&self, exchange: &mut Exchange, clean: &mut Clean) {
         let texts = [&mut exchange.path, &mut exchange.query, &mut exchange.host];
         let headers = exchange.request_headers.iter_mut().filter(|(name, _)| !is_trace_context(name));
         for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)) {
-            if let Cow::Owned(clean) = self.text(text) {
-                *text = clean;
+            clean.mask(text, self);
+        }
+    }
+}
+
+/// Texts that are known to hold nothing that must not leave, as one [`Masker`] sees them. A text that holds something is
+/// not kept.
+#[derive(Debug, Default)]
+pub struct Clean(Memo<()>);
+
+impl Clean {
+    fn mask(&mut self, text: &mut String, masker: &Masker) {
+        let mut masked = None;
+        self.0.get(text, |text| match masker.text(text) {
+            Cow::Borrowed(_) => Some(()),
+            Cow::Owned(text) => {
+                masked = Some(text);
+                None
             }
+        });
+        if let Some(masked) = masked {
+            *text = masked;
         }
     }
 }

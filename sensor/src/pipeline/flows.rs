@@ -64,12 +64,12 @@ impl Flows {
         processes: &mut Processes,
         targets: &Targets,
         registry: &Shared,
-    ) -> bool {
-        let Some(source) = capture.flows() else { return false };
+    ) -> usize {
+        let Some(source) = capture.flows() else { return 0 };
         let mut names = Named { processes, targets };
         let mut registry = registry.lock();
         let metrics = registry.flow();
-        source.drain(limit, |event| self.table.event(&event, &mut names, metrics)) == limit
+        source.drain(limit, |event| self.table.event(&event, &mut names, metrics))
     }
 
     /// Takes exchanges, for the service graph.
@@ -97,7 +97,7 @@ impl Flows {
     ) {
         if let Some(answer) = self.dumper.answer() {
             // What ended meanwhile must be known to have ended.
-            while self.drain(usize::MAX, capture, processes, targets, registry) {}
+            self.drain(usize::MAX, capture, processes, targets, registry);
             self.apply(answer, now_ns, processes, targets, registry);
         }
         if self.looked.elapsed() + Duration::from_millis(100) >= self.interval {

@@ -3,6 +3,7 @@
 
 mod flows;
 mod own;
+mod pace;
 mod sinks;
 mod targets;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use flows::Flows;
 pub use own::Own;
+pub use pace::Pace;
 pub use sinks::Sinks;
 use targets::Targets;
 
@@ -18,7 +20,7 @@ use crate::{
     config::Config,
     identity::{Observed, Processes},
     log,
-    mask::Masker,
+    mask::{Clean, Masker},
     metric::Shared,
     protocol::{
         Connection, Event, Exchange, OTHER_ROUTE, Progress, RouteLimiter, Signal, Tracker, TrackerConfig,
@@ -42,6 +44,7 @@ pub struct Pipeline {
     sinks: Sinks,
     own: Own,
     masker: Arc<Masker>,
+    clean: Clean,
     flows: Option<Flows>,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
@@ -49,6 +52,22 @@ pub struct Pipeline {
     answers: Vec<Progress>,
     requests: log::Requests,
     logs: Option<log::Reader>,
+}
+
+/// What one turn found.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Turn {
+    /// Records taken.
+    pub records: usize,
+    /// Whether more waits.
+    pub more: bool,
+}
+
+impl Turn {
+    /// With the records that one more ring buffer held.
+    fn and(self, records: usize) -> Self {
+        Self { records: self.records + records, more: self.more | (records == RECORDS_A_TURN) }
+    }
 }
 
 impl Pipeline {
@@ -83,6 +102,7 @@ impl Pipeline {
             sinks,
             own: Own::default(),
             masker,
+            clean: Clean::default(),
             flows,
             exchanges: Vec::new(),
             observed: Vec::new(),
@@ -116,15 +136,15 @@ impl Pipeline {
     }
 
     /// Takes what waits. Answers to the tracker's questions are read before the records and given after them, so that
-    /// no answer is newer than what the records tell; `true` when more waits.
-    pub fn turn(&mut self, now_ns: u64) -> bool {
+    /// no answer is newer than what the records tell.
+    pub fn turn(&mut self, now_ns: u64) -> Turn {
         if self.answers.is_empty() {
             self.ask.clear();
             self.tracker.due(now_ns, &mut self.ask);
             self.answers.extend(self.ask.iter().map(|connection| self.capture.progress(*connection)));
         }
-        let more = self.drain();
-        if !more {
+        let mut turn = self.drain();
+        if !turn.more {
             self.requests.told(now_ns);
             // Until then the answers wait, for the records they may be ahead of.
             for answer in self.answers.drain(..) {
@@ -132,16 +152,12 @@ impl Pipeline {
             }
         }
         // First what is told of connections: exchanges are named by it.
-        let more = more | self.drain_flows();
+        if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
+            let records = flows.drain(RECORDS_A_TURN, capture, processes, targets, registry);
+            turn = turn.and(records);
+        }
         self.deliver();
-        more
-    }
-
-    fn drain_flows(&mut self) -> bool {
-        let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self else {
-            return false;
-        };
-        flows.drain(RECORDS_A_TURN, capture, processes, targets, registry)
+        turn
     }
 
     /// What is due once a second: time-outs, the sensor's own metrics, the terminal.
@@ -167,7 +183,7 @@ impl Pipeline {
     /// Takes all that the kernel has seen until now, tells what can be told, and ends the output.
     pub fn finish(mut self, now_ns: u64) {
         for _ in 0..LAST_TURNS {
-            if !self.turn(now_ns) {
+            if !self.turn(now_ns).more {
                 break;
             }
         }
@@ -191,7 +207,7 @@ impl Pipeline {
         self.sinks.finish(self.own.lost());
     }
 
-    fn drain(&mut self) -> bool {
+    fn drain(&mut self) -> Turn {
         let Self { capture, tracker, processes, requests, targets, exchanges, own, .. } = self;
         let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
@@ -218,14 +234,14 @@ impl Pipeline {
         for (tgid, name) in started {
             targets.started(tgid, &name, capture);
         }
-        drained.records == RECORDS_A_TURN
+        Turn::default().and(drained.records)
     }
 
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
         for mut exchange in self.exchanges.drain(..) {
-            self.masker.exchange(&mut exchange);
+            self.masker.exchange(&mut exchange, &mut self.clean);
             let span = self.requests.joiner().take(exchange.key());
             let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
             if self.targets.is_excluded(&service_name) {

@@ -6,6 +6,7 @@ mod daemon;
 mod flows;
 mod http;
 mod machine;
+mod mask;
 mod metrics;
 mod nginx;
 mod routes;
@@ -34,6 +35,8 @@ enum Measurement {
     Http(http::Options),
     /// iperf3, and wrk with a connection a request, without and with what is told of connections.
     Flows(flows::Options),
+    /// Masking: in the kernel over the same capture without it, and in the daemon.
+    Mask(mask::Options),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }
@@ -43,6 +46,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     match &options.measurement {
         Some(Measurement::Http(http)) => http::run(workspace, http),
         Some(Measurement::Flows(flows)) => flows::run(workspace, flows),
+        Some(Measurement::Mask(mask)) => mask::run(workspace, mask),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }

@@ -50,7 +50,8 @@ pub(super) fn mirror() -> Result<Mirror> {
     }
 }
 
-fn source_files() -> Result<Vec<PathBuf>> {
+/// The files of the machine's apt configuration that name sources.
+pub(super) fn source_files() -> Result<Vec<PathBuf>> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     let parts = Path::new("/etc/apt/sources.list.d");
     if parts.is_dir() {
@@ -61,6 +62,15 @@ fn source_files() -> Result<Vec<PathBuf>> {
         files.extend(found);
     }
     Ok(files)
+}
+
+/// The suite with newer versions of some packages of this machine's release.
+pub(super) fn backports() -> Result<String> {
+    let codename = codename(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    if codename.is_empty() {
+        bail!("/etc/os-release names no release, so it has no backports");
+    }
+    Ok(format!("{codename}-backports"))
 }
 
 fn codename(os_release: &str) -> String {

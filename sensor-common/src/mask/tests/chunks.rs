@@ -66,10 +66,10 @@ proptest! {
 
     #[test]
     fn chunks_hide_no_less(
-        card in super::property::card(), separator in proptest::sample::select(&["", " ", "-", "%20"][..]),
+        card in super::cards::card(), separator in proptest::sample::select(&["", " ", "-", "%20"][..]),
         before in "([a-z가 =]{0,30}[0-9]{1,20}[ .+-]?){0,12}[가=]", size in 65_usize..200,
     ) {
-        let written = super::property::printed(&card, separator);
+        let written = super::cards::printed(&card, separator);
         let text = std::format!("{before}{written}, {before}{written}");
         let cut = String::from_utf8(in_chunks(text.as_bytes(), size)).unwrap();
         prop_assert_eq!(cut.len(), text.len());

@@ -1,8 +1,8 @@
 //! What is masked, what is left alone, and that it does not matter where a text is cut.
 
-extern crate std;
-
+mod cards;
 mod chunks;
+mod kinds;
 mod negative;
 mod property;
 
@@ -135,6 +135,26 @@ fn a_run_of_many_digits_hides_no_card() {
             assert!(!clean.contains("4012888888881881"), "{text}: {clean}");
             assert_eq!(clean.len(), text.len());
         }
+    }
+}
+
+#[test]
+fn a_few_digits_before_or_behind_a_card_do_not_hide_it() {
+    for (text, clean) in [
+        // As ISO 8583 writes it, with its length.
+        ("164111111111111111", "16411111******1111"),
+        ("084111111111111111", "08411111******1111"),
+        ("0004111111111111111", "000411111******1111"),
+        // With its security code.
+        ("4111111111111111123", "411111******1111123"),
+        ("5555555555554444999 ok", "555555******4444999 ok"),
+        ("n=1234-164111111111111111,", "n=1234-16411111******1111,"),
+    ] {
+        assert_eq!(masked(text), clean);
+    }
+    // A time in nanoseconds, and what begins with a date.
+    for text in ["1764111111111111111", "2014111111111111111"] {
+        stays(text);
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet, hash_map::EntryRef};
 
 use super::{OTHER_ROUTE, route_of};
+use crate::memo::Memo;
 
 /// The most services whose routes are told apart; all routes of any further one are [`OTHER_ROUTE`].
 const SERVICE_LIMIT: usize = 512;
@@ -18,21 +19,23 @@ pub struct RouteLimiter {
     services: HashMap<String, HashSet<Arc<str>>>,
     other: Arc<str>,
     folded: u64,
+    /// Routes by path.
+    known: Memo<Arc<str>>,
 }
 
 impl RouteLimiter {
     /// A limiter that lets `limit` routes of each service pass.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { limit, services: HashMap::new(), other: OTHER_ROUTE.into(), folded: 0 }
+        Self { limit, services: HashMap::new(), other: OTHER_ROUTE.into(), folded: 0, known: Memo::default() }
     }
 
     /// The route of a service's path (without query), or [`OTHER_ROUTE`] when the service has too many.
     pub fn route(&mut self, service: &str, path: &str) -> Arc<str> {
-        let route = route_of(path);
-        if route == OTHER_ROUTE {
+        let route = self.known.get(path, |path| Some(route_of(path).into()));
+        let Some(route) = route.filter(|route| &**route != OTHER_ROUTE) else {
             return Arc::clone(&self.other);
-        }
+        };
         let is_full = self.services.len() >= SERVICE_LIMIT;
         let routes = match self.services.entry_ref(service) {
             EntryRef::Occupied(entry) => Some(entry.into_mut()),
@@ -40,11 +43,10 @@ impl RouteLimiter {
             EntryRef::Vacant(entry) => Some(entry.insert(HashSet::new())),
         };
         if let Some(routes) = routes {
-            if let Some(route) = routes.get(route.as_str()) {
+            if let Some(route) = routes.get(&*route) {
                 return Arc::clone(route);
             }
             if routes.len() < self.limit {
-                let route: Arc<str> = route.into();
                 routes.insert(Arc::clone(&route));
                 return route;
             }
