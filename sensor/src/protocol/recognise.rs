@@ -30,6 +30,9 @@ pub enum NetworkProtocol {
     Tls,
 }
 
+/// Whether an operation of so many bytes, of which these are the first, is of a protocol; `None` where they do not suffice.
+type Rule = fn(&[u8], u32) -> Option<bool>;
+
 impl NetworkProtocol {
     /// All of them.
     pub const ALL: [Self; 8] = [
@@ -63,7 +66,7 @@ impl NetworkProtocol {
     #[must_use]
     pub fn of(first: &[u8], length: u32) -> Option<Self> {
         let first = first.get(..RECOGNISED_BYTES).unwrap_or(first);
-        let rules: [(Self, fn(&[u8], u32) -> Option<bool>); 7] = [
+        let rules: [(Self, Rule); 7] = [
             (Self::Tls, is_tls),
             (Self::Amqp, is_amqp),
             (Self::Redis, is_redis),
@@ -146,11 +149,7 @@ fn is_postgresql(first: &[u8], length: u32) -> Option<bool> {
     }
     let size = number(first, 1)?;
     Some(match first.first()? {
-        b'R' => {
-            (size == 8 || size == 12 || size > 12)
-                && matches!(number(first, 5)?, 0 | 3 | 5 | 10)
-                && size < 256
-        }
+        b'R' => (8..256).contains(&size) && matches!(number(first, 5)?, 0 | 3 | 5 | 10),
         b'Q' => size.checked_add(1)? == length && size > 5 && is_text(first.get(5..)?, length == 1 + size),
         _ => false,
     })
@@ -167,12 +166,12 @@ fn is_mysql(first: &[u8], length: u32) -> Option<bool> {
         return Some(false);
     }
     let rest = first.get(5..)?;
-    Some(match first.get(4)? {
-        &PROTOCOL_10 => {
+    Some(match *first.get(4)? {
+        PROTOCOL_10 => {
             let version = rest.split(|byte| *byte == 0).next()?;
             size > 20 && version.first()?.is_ascii_digit() && version.iter().all(u8::is_ascii_graphic)
         }
-        &QUERY => size > 2 && is_text(rest, true),
+        QUERY => size > 2 && is_text(rest, true),
         _ => false,
     })
 }
