@@ -123,7 +123,9 @@ impl Flows {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Told<'_>> {
+/// Decodes one record; `None` when it is not whole or of no known kind.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Told<'_>> {
     let (prefix, _) = Prefix::read(bytes)?;
     if prefix.kind == FlowKind::Dns as u16 {
         message(bytes).map(Told::Dns)
