@@ -70,21 +70,6 @@ impl WorkloadKind {
     }
 }
 
-/// The labels by which [`Workload`] tells one series from another, in the form of a family's list.
-pub const WORKLOAD_LABELS: [&str; 11] = [
-    "service_namespace",
-    "k8s_namespace_name",
-    "k8s_deployment_name",
-    "k8s_replicaset_name",
-    "k8s_statefulset_name",
-    "k8s_daemonset_name",
-    "k8s_cronjob_name",
-    "k8s_job_name",
-    "k8s_rollout_name",
-    "k8s_container_name",
-    "k8s_pod_name",
-];
-
 /// What the pods of one workload have in common: what metrics are told by. Empty text is what is not known.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Workload {
