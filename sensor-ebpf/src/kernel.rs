@@ -19,31 +19,6 @@ pub(crate) fn load<T>(address: u64) -> T {
     unsafe { core::ptr::read_volatile(address as *const T) }
 }
 
-/// How members of kernel structures are read.
-pub(crate) trait Reading {
-    /// The value at a kernel address.
-    fn get<T>(address: u64) -> Result<T, Counter>;
-}
-
-/// By [`read`], from any address.
-pub(crate) struct Probed;
-/// By [`load`], from what an argument of a traced function leads to.
-pub(crate) struct Vouched;
-
-impl Reading for Probed {
-    #[inline(always)]
-    fn get<T>(address: u64) -> Result<T, Counter> {
-        read(address)
-    }
-}
-
-impl Reading for Vouched {
-    #[inline(always)]
-    fn get<T>(address: u64) -> Result<T, Counter> {
-        Ok(load(address))
-    }
-}
-
 /// The value at a user address of the current process.
 #[inline(always)]
 pub(crate) fn read_user<T>(address: u64) -> Result<T, Counter> {
