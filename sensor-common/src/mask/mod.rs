@@ -54,6 +54,11 @@ pub const fn most_steps(length: u32) -> u32 {
 /// the same state. At most [`HELD_BACK`] bytes are left to it. Without, all is done.
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    all(text, length, state, more)
+}
+
+/// The same for the first `length` bytes of any text, as the kernel does it.
+fn all(text: &mut (impl Text + ?Sized), length: u32, state: &mut State, more: bool) -> usize {
     let mut steps = 0;
     while state.at() < length {
         if state.can_pass() && pass(text, state, length, more) {
