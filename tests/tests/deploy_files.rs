@@ -23,7 +23,7 @@ fn series() -> BTreeSet<String> {
                 names.insert(name.to_owned());
             }
             Some("histogram") => {
-                names.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")))
+                names.extend(["_bucket", "_sum", "_count"].map(|part| format!("{name}{part}")));
             }
             _ => {}
         }
