@@ -46,7 +46,10 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
 
     let kubernetes = Kubernetes::start(&config.kubernetes)?;
-    let registry = Shared::new(Registry::new(config.metric.max_series));
+    let registry = Registry::new(config.metric.max_series)
+        .span_metrics(config.metric.span_metrics)
+        .max_active_series(config.metric.max_active_series);
+    let registry = Shared::new(registry);
     let shipper =
         tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;
     let listener = endpoint::listen(config.listen).await?;

@@ -24,6 +24,7 @@ const RING_BYTES: RangeInclusive<u32> = 64 * 1024..=1024 * 1024 * 1024;
 const CONNECTIONS: RangeInclusive<u32> = 64..=4 * 1024 * 1024;
 const ROUTES: RangeInclusive<usize> = 1..=10_000;
 const SERIES: RangeInclusive<usize> = 10..=1_000_000;
+const ACTIVE_SERIES: RangeInclusive<u64> = 1_000..=10_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const FLOW_INTERVAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
@@ -101,6 +102,7 @@ impl Config {
         within("flow.dns.max_names", &self.flow.dns.max_names, &(1..=100_000))?;
         lasts("flow.dns.timeout", self.flow.dns.timeout, &(SECOND..=MINUTE))?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
+        within("metric.max_active_series", &self.metric.max_active_series, &ACTIVE_SERIES)?;
         lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
         self.validate_ship()?;
         self.validate_log()?;
@@ -249,7 +251,7 @@ capture: {route: socket, head_bytes: 4096, ring_bytes: 65536, max_connections: 6
 target: {processes: [nginx, shop], exclude: [curl]}
 http: {max_routes: 1, max_connections: 100, pair_timeout: 1m 30s}
 flow: {enabled: false, interval: 1s, max_connections: 64}
-metric: {max_series: 10}
+metric: {max_series: 10, max_active_series: 1000, span_metrics: false}
 ";
         let config = parse(text).unwrap();
         assert_eq!(config.listen, "[::]:9000".parse().unwrap());
@@ -262,7 +264,8 @@ metric: {max_series: 10}
         assert_eq!(config.http.pair_timeout, Duration::from_secs(90));
         assert!(!config.flow.enabled);
         assert_eq!((config.flow.interval, config.flow.max_connections), (Duration::from_secs(1), 64));
-        assert_eq!(config.metric.max_series, 10);
+        assert_eq!((config.metric.max_series, config.metric.span_metrics), (10, false));
+        assert_eq!(config.metric.max_active_series, 1_000);
     }
 
     #[test]
@@ -286,7 +289,7 @@ metric: {max_series: 10}
         );
         assert_eq!(
             refused("metric:\n  zzz: 1\n"),
-            "sensor.yaml:2:3: unknown key `metric.zzz`; hint: known here are metric.max_series"
+            "sensor.yaml:2:3: unknown key `metric.zzz`; hint: known here are metric.max_series, metric.max_active_series, metric.span_metrics"
         );
     }
 

@@ -172,11 +172,17 @@ pub struct Metric {
     /// Label sets kept for one metric: 10 to 1000000. Every further one goes to the series whose labels are all
     /// `other`, and is counted. A label set of an HTTP exchange takes about 1.5 KiB of memory.
     pub max_series: usize,
+    /// Series of all metrics together, those of the sensor itself apart: 1000 to 10000000. New label sets beyond that go
+    /// to the series whose labels are all `other`, and are counted; once an hour the labels with the most values are named in
+    /// the log. Each bucket of a histogram is a series.
+    pub max_active_series: u64,
+    /// Whether span metrics for Application Observability are made of all exchanges before sampling.
+    pub span_metrics: bool,
 }
 
 impl Default for Metric {
     fn default() -> Self {
-        Self { max_series: 10_000 }
+        Self { max_series: 10_000, max_active_series: 100_000, span_metrics: true }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Ship {
     pub spool: Spool,
     /// How metrics are sent.
     pub metrics: Metrics,
+    /// How logs are sent.
+    pub logs: ShipLogs,
     /// How traces are sent.
     pub traces: Traces,
 }
@@ -182,12 +184,33 @@ pub struct Metrics {
     #[cfg_attr(test, schemars(with = "String"))]
     #[serde(with = "super::duration")]
     pub idle: Duration,
+    /// Names of metrics that are sent, without `_bucket`, `_sum` and `_count`, `*` at the end for any rest; empty sends all.
+    pub keep: Vec<String>,
+    /// Names of metrics that are not sent, in the same form; goes before `keep`. `/metrics` shows them all the same.
+    pub drop: Vec<String>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(60), batch_samples: 2_000, idle: Duration::from_secs(3_600) }
+        Self {
+            interval: Duration::from_secs(60),
+            batch_samples: 2_000,
+            idle: Duration::from_secs(3_600),
+            keep: Vec::new(),
+            drop: Vec::new(),
+        }
     }
+}
+
+/// How logs are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct ShipLogs {
+    /// Bytes a day (UTC) of lines and their metadata, before compression, as logs are billed; 0 sets no limit. From 80 %
+    /// no lines below `INFO` are sent, from 90 % none below `WARN`, from 95 % errors alone, and then none; what is left
+    /// out is counted.
+    pub max_bytes_per_day: u64,
 }
 
 /// How traces are sent.
@@ -208,6 +231,10 @@ pub struct Traces {
     pub keep_slower: Duration,
     /// Spans a second that may be kept as failed or slow; what is beyond is counted.
     pub keep_per_second: u32,
+    /// Bytes a day (UTC) of spans, before compression, as traces are billed; 0 sets no limit. From 80 % half of the
+    /// sampled traces is kept, from 90 % a quarter, from 95 % failed requests alone, and then none; what is left out is
+    /// counted.
+    pub max_bytes_per_day: u64,
 }
 
 // The shares are compared as they were written.
@@ -221,6 +248,7 @@ impl Default for Traces {
             keep_errors: true,
             keep_slower: Duration::from_secs(2),
             keep_per_second: 100,
+            max_bytes_per_day: 0,
         }
     }
 }

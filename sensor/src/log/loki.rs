@@ -70,6 +70,7 @@ fn line(record: &Record) -> Line {
         labels: vec![("service_name".to_owned(), record.service_name.to_string())],
         metadata: metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
         body: record.body.clone(),
+        severity: severity.map(Severity::number),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::group::{Group, Values};
 use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS};
+use super::room::Room;
 use super::{Labels, Sample, Source, family};
 
 /// An answered lookup.
@@ -55,6 +56,12 @@ impl DnsMetrics {
             answered: Group::new(&family::DNS, limit),
             unanswered: Group::new(&family::DNS_UNANSWERED, limit),
         }
+    }
+
+    /// With room that it shares with others.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        Self { answered: self.answered.within(room), unanswered: self.unanswered.within(room) }
     }
 
     /// A question was answered after so many nanoseconds.

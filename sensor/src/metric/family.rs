@@ -23,6 +23,17 @@ pub struct Family {
     pub labels: &'static [&'static str],
 }
 
+impl Family {
+    /// Series of one label set.
+    #[must_use]
+    pub const fn series(&self) -> u64 {
+        match self.kind {
+            Kind::Counter | Kind::Gauge => 1,
+            Kind::Histogram(buckets) => buckets.bounds.len() as u64 + 3,
+        }
+    }
+}
+
 /// What the values of a family are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -134,6 +145,22 @@ pub static HTTP_CLIENT: [&Family; 4] = [
     ),
 ];
 
+const SPAN_LABELS: &[&str] = &["job", "service", "span_name", "span_kind", "status_code"];
+
+/// The families of spans, in the order of [`SpanValues`](super::spans::SpanValues).
+pub static SPANS: [&Family; 2] = [
+    &counter("traces_spanmetrics_calls_total", "Exchanges by the name of their span.", SPAN_LABELS),
+    &duration("traces_spanmetrics_latency", "How long they took, in seconds.", SPAN_LABELS),
+];
+/// The services that spans are of.
+pub static TARGETS: [&Family; 1] = [&gauge(
+    "target_info",
+    "1",
+    "Always 1; the labels say of which services there are spans.",
+    TARGET_LABELS,
+)];
+const TARGET_LABELS: &[&str] = &["job", "service_name"];
+
 const RPC_SERVER_LABELS: &[&str] = &[
     "service_name",
     "rpc_system_name",
@@ -234,7 +261,8 @@ pub static SERIES: Family = gauge(
 /// Recordings that found no room.
 pub static SERIES_FOLDED: Family = counter(
     "sensor_series_folded_total",
-    "Recordings that went to the series whose labels are all `other`, because `metric.max_series` was reached.",
+    "Recordings that went to the series whose labels are all `other`, because `metric.max_series` or \
+     `metric.max_active_series` was reached.",
     &["metric"],
 );
 /// Exchanges whose route found no room.
@@ -390,6 +418,34 @@ pub static SHIP_CUT: Family = counter(
     "Lines that were cut, because the receiver takes none over 256 KiB.",
     &[],
 );
+/// Bytes of a day.
+pub static SHIP_DAY_BYTES: Family = gauge(
+    "sensor_ship_day_bytes",
+    "By",
+    "Bytes of logs or traces taken on this day (UTC), before compression: what is billed.",
+    &["signal"],
+);
+/// Bytes that a day has.
+pub static SHIP_DAY_LIMIT: Family = gauge(
+    "sensor_ship_day_limit_bytes",
+    "By",
+    "Bytes that may be taken on a day; 0 is no limit.",
+    &["signal"],
+);
+/// How far the day's bytes are used up.
+pub static SHIP_DAY_STAGE: Family = gauge(
+    "sensor_ship_day_stage",
+    "1",
+    "How little is taken as the day's bytes run out: 0 all, 1 from 80 %, 2 from 90 %, 3 errors alone, 4 nothing.",
+    &["signal"],
+);
+/// What a month costs.
+pub static SHIP_MONTH_BYTES: Family = gauge(
+    "sensor_ship_month_bytes",
+    "By",
+    "Bytes of logs or traces a month, if all its days were like this one; there after a minute of the day.",
+    &["signal"],
+);
 /// Series that are sent.
 pub static SHIP_ACTIVE_SERIES: Family = gauge(
     "sensor_ship_active_series",
@@ -449,6 +505,10 @@ pub static OWN: &[&Family] = &[
     &SHIP_UNSAMPLED,
     &SHIP_CUT,
     &SHIP_ACTIVE_SERIES,
+    &SHIP_DAY_BYTES,
+    &SHIP_DAY_LIMIT,
+    &SHIP_DAY_STAGE,
+    &SHIP_MONTH_BYTES,
 ];
 
 /// Every family.
@@ -460,6 +520,8 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         .chain(&RPC_CLIENT)
         .chain(connections())
         .chain(&GRAPH)
+        .chain(&SPANS)
+        .chain(&TARGETS)
         .chain(OWN)
         .copied()
 }
@@ -479,7 +541,9 @@ mod tests {
             assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
             assert_eq!(matches!(family.kind, Kind::Counter), name.ends_with("_total"), "{name}");
             let base = name.trim_end_matches("_total");
-            assert!(family.unit != "s" || base.ends_with("_seconds"), "{name}");
+            // Its readers know this one by a name without the unit.
+            let is_given = name == "traces_spanmetrics_latency";
+            assert!(family.unit != "s" || base.ends_with("_seconds") || is_given, "{name}");
             assert!(family.unit != "By" || base.ends_with("_bytes"), "{name}");
             assert!(!family.help.contains('\n'), "{name}");
         }

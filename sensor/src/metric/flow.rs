@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::group::{Group, Values};
 use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS, LIFETIME, LIFETIME_SLOTS};
+use super::room::Room;
 use super::{Labels, Sample, Source, family};
 use crate::flow::{Failure, Network, Totals};
 
@@ -245,6 +246,19 @@ impl FlowMetrics {
             + self.closed.expire(before_ns)
             + self.resets.expire(before_ns)
             + self.listeners.expire(before_ns)
+    }
+
+    /// With room that it shares with others.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        Self {
+            pairs: self.pairs.within(room),
+            failed: self.failed.within(room),
+            closed: self.closed.within(room),
+            resets: self.resets.within(room),
+            listeners: self.listeners.within(room),
+            ..self
+        }
     }
 
     /// Label sets held and recordings that found no room, by family.

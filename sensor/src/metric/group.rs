@@ -4,6 +4,7 @@ use std::hash::Hash;
 
 use hashbrown::{Equivalent, HashMap};
 
+use super::room::Room;
 use super::{Family, Labels, Sample, Source};
 
 /// The value of every label of the series that takes what found no room.
@@ -22,6 +23,7 @@ pub trait Values: Default {
 pub struct Group<K, V> {
     families: &'static [&'static Family],
     limit: usize,
+    room: Room,
     index: HashMap<K, usize>,
     slots: Vec<Option<Series<K, V>>>,
     free: Vec<usize>,
@@ -44,6 +46,7 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
         Self {
             families,
             limit: limit.max(1),
+            room: Room::default(),
             index: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
@@ -52,16 +55,27 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
         }
     }
 
+    /// With room that it shares with other groups; it holds nothing yet. A label set takes the room of all its
+    /// families, whether they have something to tell or not.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
+        Self { room: room.clone(), ..self }
+    }
+
+    fn series(&self) -> u64 {
+        self.families.iter().map(|family| family.series()).sum()
+    }
+
     /// The values of `key`; `make` gives the owned key and its labels when the key is new. `now_ns` (nanoseconds of
     /// `CLOCK_MONOTONIC`) says when the series was last written, for [`Self::expire`].
     pub fn values<Q>(&mut self, key: &Q, now_ns: u64, make: impl FnOnce() -> (K, Labels)) -> &mut V
     where
-        Q: Hash + Equivalent<K>,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         let slot = match self.index.get(key) {
             Some(slot) => *slot,
             // One place is kept for the series of what finds no room.
-            None if self.index.len() + 1 < self.limit => {
+            None if self.index.len() + 1 < self.limit && self.room.take(self.series()) => {
                 let (key, labels) = make();
                 let slot = self.insert(Some(key.clone()), labels);
                 self.index.insert(key, slot);
@@ -80,6 +94,7 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
             return slot;
         }
         let names = self.families.first().map_or(&[][..], |family| family.labels);
+        self.room.take_for_other(self.series());
         let slot = self.insert(None, Labels::new(names.iter().map(|name| (*name, OTHER.into()))));
         self.other = Some(slot);
         slot
@@ -97,7 +112,7 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
 
     /// Drops the series that were last written before `before_ns`, and says how many.
     pub fn expire(&mut self, before_ns: u64) -> usize {
-        let mut expired = 0;
+        let (mut expired, series_of_each) = (0, self.series());
         for (slot, place) in self.slots.iter_mut().enumerate() {
             let Some(series) = place.take_if(|series| series.updated_ns < before_ns) else { continue };
             match series.key {
@@ -107,6 +122,7 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
                 None => self.other = None,
             }
             self.free.push(slot);
+            self.room.give_back(series_of_each);
             expired += 1;
         }
         expired
@@ -189,6 +205,29 @@ mod tests {
         assert_eq!(read(&group), expected);
         assert_eq!(group.read(0, 2).unwrap().0.get("y"), OTHER);
         assert_eq!((group.len(), group.folded()), (3, 2));
+    }
+
+    #[test]
+    fn groups_share_the_room_of_the_node() {
+        let room = Room::new(3);
+        let mut one = Group::new(&FAMILIES, 100).within(&room);
+        let mut two = Group::new(&FAMILIES, 100).within(&room);
+        count(&mut one, 1, 10);
+        count(&mut two, 1, 20);
+        count(&mut two, 2, 20);
+        count(&mut one, 2, 20);
+        count(&mut one, 3, 20);
+        assert_eq!(read(&one), [("1".into(), 1.0), (OTHER.into(), 2.0)]);
+        assert_eq!(
+            (one.folded(), two.len(), room.used()),
+            (2, 2, 4),
+            "what found no room has some of its own"
+        );
+        assert_eq!(one.expire(20), 1);
+        assert_eq!(two.expire(u64::MAX), 2);
+        assert_eq!(room.used(), 1);
+        count(&mut one, 3, 30);
+        assert_eq!(read(&one), [("3".into(), 1.0), (OTHER.into(), 2.0)]);
     }
 
     #[test]

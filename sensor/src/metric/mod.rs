@@ -23,9 +23,12 @@ pub mod limit;
 pub mod own;
 pub mod process;
 pub mod registry;
+pub mod room;
 pub mod rpc;
+pub mod spans;
 mod status;
 pub mod text;
+pub mod worst;
 
 #[cfg(test)]
 pub(crate) mod fixture;

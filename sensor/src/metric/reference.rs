@@ -37,7 +37,7 @@ An exchange without a response lasts until the connection ended. Where a size is
 longer than what is captured, the exchange is in the duration histogram and not in the size histogram.
 
 The families of one role share their label sets, of which at most `metric.max_series` are kept for each family. What finds
-no room goes to one series whose labels are all `other`, and is counted in `sensor_series_folded_total`.
+no room goes to one series whose labels are all `other`, and is counted in `sensor_series_folded_total`. So is what would exceed `metric.max_active_series`, of all families together.
 ";
 
 const FLOW: &str = "
@@ -62,6 +62,13 @@ const GRAPH: &str = "
 request names, else where it is (`peer_network` above). `connection_type` is absent where both ends are services of this
 host, `virtual_node` where one is not, and `tcp` for connections on which no exchange was seen: each counts as one request, at
 its end, and has no duration.
+";
+
+const SPANS: &str = "
+Made of every exchange before sampling, unless `metric.span_metrics` is false. `service` is the local process's
+service, `job` the same behind its namespace and `/`, where that is known; `span_name` is the name of its span, `span_kind` `SPAN_KIND_SERVER` or `SPAN_KIND_CLIENT`, `status_code`
+`STATUS_CODE_ERROR` or `STATUS_CODE_UNSET`. Spans that are sent carry `span.metrics.skip`, so that the receiver does not make
+them again.
 ";
 
 const CLUSTER: &str = "
@@ -92,6 +99,8 @@ fn the_metrics_page_is_up_to_date() {
     buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
     section(&mut text, "## Service graph", &family::GRAPH);
     text.push_str(GRAPH);
+    section(&mut text, "## Span metrics", &[family::SPANS.as_slice(), &family::TARGETS].concat());
+    text.push_str(SPANS);
     text.push_str(CLUSTER);
     section(&mut text, "## The sensor itself", family::OWN);
     assert_up_to_date("metrics.md", &text);

@@ -9,7 +9,9 @@ use super::graph::{Graph, graph};
 use super::http::{self, HttpGroup};
 use super::own::Own;
 use super::process::{Usage, UsageError};
+use super::room::Room;
 use super::rpc::{self, RpcGroup};
+use super::spans::SpanMetrics;
 use super::{Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
@@ -24,6 +26,8 @@ pub struct Registry {
     graph: Graph,
     rpc_server: RpcGroup,
     rpc_client: RpcGroup,
+    spans: SpanMetrics,
+    has_spans: bool,
     own: Own,
     exchanges: [u64; 2],
 }
@@ -42,14 +46,72 @@ impl Registry {
             graph: graph(max_series),
             rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
             rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
+            spans: SpanMetrics::new(max_series),
+            has_spans: true,
             own,
             exchanges: [0; 2],
         }
     }
 
+    /// With span metrics, or without.
+    #[must_use]
+    pub fn span_metrics(self, has_spans: bool) -> Self {
+        Self { has_spans, ..self }
+    }
+
+    /// With a limit for the series of all families together; it holds nothing yet. What the sensor says of itself is
+    /// not in it.
+    #[must_use]
+    pub fn max_active_series(self, limit: u64) -> Self {
+        let room = Room::new(limit);
+        Self {
+            server: self.server.within(&room),
+            client: self.client.within(&room),
+            flow: self.flow.within(&room),
+            dns: self.dns.within(&room),
+            graph: self.graph.within(&room),
+            rpc_server: self.rpc_server.within(&room),
+            rpc_client: self.rpc_client.within(&room),
+            spans: self.spans.within(&room),
+            ..self
+        }
+    }
+
+    /// Recordings that found no room, of all families.
+    #[must_use]
+    pub fn folded(&self) -> u64 {
+        self.fill().map(|(_, _, folded)| folded).sum()
+    }
+
+    /// Label sets held and recordings that found no room, by family.
+    fn fill(&self) -> impl Iterator<Item = (&'static family::Family, usize, u64)> {
+        [
+            (self.server.families(), self.server.len(), self.server.folded()),
+            (self.client.families(), self.client.len(), self.client.folded()),
+            (self.rpc_server.families(), self.rpc_server.len(), self.rpc_server.folded()),
+            (self.rpc_client.families(), self.rpc_client.len(), self.rpc_client.folded()),
+            (self.graph.families(), self.graph.len(), self.graph.folded()),
+            (self.spans.spans.families(), self.spans.spans.len(), self.spans.spans.folded()),
+            (self.spans.targets.families(), self.spans.targets.len(), self.spans.targets.folded()),
+        ]
+        .into_iter()
+        .flat_map(|(families, held, folded)| families.iter().map(move |known| (*known, held, folded)))
+        .chain(self.flow.fill())
+        .chain(self.dns.fill())
+    }
+
+    /// Whether there are span metrics, so that nobody has to make them of the spans that are sent.
+    #[must_use]
+    pub const fn has_span_metrics(&self) -> bool {
+        self.has_spans
+    }
+
     /// Records an exchange.
     pub fn record(&mut self, observed: &Observed) {
         self.exchanges[observed.exchange.role as usize] += 1;
+        if self.has_spans {
+            self.spans.record(observed);
+        }
         match (observed.exchange.role, &observed.exchange.grpc) {
             (Role::Server, None) => http::record(&mut self.server, observed),
             (Role::Client, None) => http::record(&mut self.client, observed),
@@ -88,6 +150,7 @@ impl Registry {
             + self.graph.expire(before_ns)
             + self.rpc_server.expire(before_ns)
             + self.rpc_client.expire(before_ns)
+            + self.spans.expire(before_ns)
     }
 
     /// Brings what is derived, and the daemon's own use of the machine, up to date; call it before reading.
@@ -98,19 +161,8 @@ impl Registry {
         for (role, count) in [Role::Server, Role::Client].into_iter().zip(self.exchanges) {
             self.own.set(&family::EXCHANGES, &[semantic::role_name(role)], count as f64);
         }
-        for (families, len, folded) in [
-            (self.server.families(), self.server.len(), self.server.folded()),
-            (self.client.families(), self.client.len(), self.client.folded()),
-            (self.rpc_server.families(), self.rpc_server.len(), self.rpc_server.folded()),
-            (self.rpc_client.families(), self.rpc_client.len(), self.rpc_client.folded()),
-        ] {
-            for known in families {
-                self.own.set(&family::SERIES, &[known.name], len as f64);
-                self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
-            }
-        }
-        let graph = family::GRAPH.iter().map(|known| (*known, self.graph.len(), self.graph.folded()));
-        for (known, held, folded) in self.flow.fill().chain(self.dns.fill()).chain(graph) {
+        let fill: Vec<_> = self.fill().collect();
+        for (known, held, folded) in fill {
             self.own.set(&family::SERIES, &[known.name], held as f64);
             self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
         }
@@ -123,7 +175,7 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 13] {
+    pub fn sources(&self) -> [&dyn Source; 15] {
         let [pairs, failed, closed, resets, listeners] = self.flow.sources();
         let [answered, unanswered] = self.dns.sources();
         [
@@ -139,6 +191,8 @@ impl Registry {
             answered,
             unanswered,
             &self.graph,
+            &self.spans.spans,
+            &self.spans.targets,
             &self.own,
         ]
     }

@@ -173,6 +173,10 @@ impl Pipeline {
 
     /// What is due once a second: time-outs, the sensor's own metrics, the terminal.
     pub fn second(&mut self, now_ns: u64) {
+        // A receiver of spans can come while the sensor runs.
+        if self.sinks.wants_spans() {
+            self.tracker.tell_signals();
+        }
         self.tracker.expire(now_ns, &mut self.exchanges);
         self.deliver();
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {

@@ -79,6 +79,11 @@ impl Tracker {
         }
     }
 
+    /// Tells signals from now on; of requests that are open already it tells what comes after their start.
+    pub fn tell_signals(&mut self) {
+        self.config.has_signals = true;
+    }
+
     /// Takes the next event; events of one connection must come in the order of the ring buffer.
     ///
     /// [`Event::Progress`] answers what [`Tracker::due`] asked. Best read the kernel's state first, then take all

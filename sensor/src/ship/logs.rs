@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+use super::budget::{Meter, Stage};
 use super::loki::proto::PushRequest;
 use super::loki::{self, Batch, Line};
+use super::stats::now_ms;
 use super::store::Store;
 
 /// Bytes of a request before compression.
@@ -22,6 +24,8 @@ pub struct Counts {
     pub busy: AtomicU64,
     /// Lines that were longer than the receiver takes.
     pub cut: AtomicU64,
+    /// Lines for which the day had no bytes left.
+    pub over_budget: AtomicU64,
 }
 
 /// Where the lines go now. It changes when the settings do.
@@ -31,14 +35,15 @@ pub type Outlet = super::outlet::Outlet<Open>;
 pub struct Open {
     cluster: String,
     node: String,
+    meter: Arc<Meter>,
     batches: mpsc::Sender<PushRequest>,
 }
 
 impl Outlet {
     /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, cluster: &str, node: &str) -> mpsc::Receiver<PushRequest> {
+    pub fn open(&self, cluster: &str, node: &str, meter: Arc<Meter>) -> mpsc::Receiver<PushRequest> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
-        self.set(Open { cluster: cluster.to_owned(), node: node.to_owned(), batches });
+        self.set(Open { cluster: cluster.to_owned(), node: node.to_owned(), meter, batches });
         waiting
     }
 }
@@ -67,7 +72,13 @@ impl Sink {
     pub fn take(&mut self, lines: impl IntoIterator<Item = Line>) {
         let outlet = self.outlet.lock();
         let Some(open) = &*outlet else { return };
+        let now_s = now_ms() / 1_000;
         for mut line in lines {
+            let severity = line.severity;
+            if !open.meter.take(line.bytes(), now_s, |stage| is_wanted(severity, stage)) {
+                self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
+                continue;
+            }
             line.labels.push(("cluster".to_owned(), open.cluster.clone()));
             line.metadata.push(("host_name".to_owned(), open.node.clone()));
             self.batch.push(line);
@@ -82,6 +93,18 @@ impl Sink {
         if let Some(open) = &*self.outlet.lock() {
             send(open, &mut self.batch, &self.counts);
         }
+    }
+}
+
+/// Whether a line goes while the day's bytes run out.
+const fn is_wanted(severity: Option<u8>, stage: Stage) -> bool {
+    // Of the log data model: `INFO`, `WARN`, `ERROR`.
+    match (stage, severity) {
+        (Stage::Open, _) | (Stage::Saving, None) => true,
+        (Stage::Saving, Some(number)) => number >= 9,
+        (Stage::Sparing, Some(number)) => number >= 13,
+        (Stage::Errors, Some(number)) => number >= 17,
+        _ => false,
     }
 }
 
@@ -114,7 +137,7 @@ mod tests {
 
     fn line(body: &str) -> Line {
         let labels = vec![("service_name".to_owned(), "shop".to_owned())];
-        Line { time_ns: 1, labels, metadata: Vec::new(), body: body.to_owned() }
+        Line { time_ns: 1, labels, metadata: Vec::new(), body: body.to_owned(), severity: None }
     }
 
     #[test]
@@ -123,7 +146,7 @@ mod tests {
         let mut sink = Sink::new(outlet.clone(), Arc::default());
         sink.take([line("nobody listens")]);
         assert!(!sink.is_open());
-        let mut batches = outlet.open("seoul", "n1");
+        let mut batches = outlet.open("seoul", "n1", Arc::new(Meter::unlimited()));
         sink.take([line("hello")]);
         assert!(batches.try_recv().is_err(), "it waits for more");
         sink.second();
@@ -143,7 +166,7 @@ mod tests {
         let outlet = Outlet::default();
         let counts = Arc::<Counts>::default();
         let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
-        let mut batches = outlet.open("", "n1");
+        let mut batches = outlet.open("", "n1", Arc::new(Meter::unlimited()));
         let body = "x".repeat(BATCH_BYTES);
         sink.take((0..WAITING_MAX + 3).map(|_| line(&body)));
         let mut taken = 0;
@@ -160,11 +183,42 @@ mod tests {
         let outlet = Outlet::default();
         let counts = Arc::<Counts>::default();
         let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
-        let _batches = outlet.open("", "n1");
+        let _batches = outlet.open("", "n1", Arc::new(Meter::unlimited()));
         for _ in 0..WAITING_MAX + 3 {
             sink.take([line("x")]);
             sink.second();
         }
         assert_eq!(counts.busy.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn errors_are_the_last_that_a_day_has_room_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let meter = Arc::new(Meter::load(1_000, &directory.path().join("logs.day")));
+        let outlet = Outlet::default();
+        let counts = Arc::<Counts>::default();
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let mut batches = outlet.open("", "n1", meter);
+        let line = |severity, name: &str| Line { severity, ..line(&format!("{name:<10}")) };
+        let each = [
+            (Some(5), "debug"),
+            (None, "unknown"),
+            (Some(9), "info"),
+            (Some(13), "warn"),
+            (Some(17), "error"),
+        ];
+        for _ in 0..100 {
+            sink.take(each.map(|(severity, name)| line(severity, name)));
+        }
+        sink.second();
+        let request = batches.try_recv().unwrap();
+        let entries: Vec<&str> =
+            request.streams[0].entries.iter().map(|entry| entry.line.trim_end()).collect();
+        assert_eq!(entries.len(), 100, "all bytes are used");
+        assert_eq!(counts.over_budget.load(Ordering::Relaxed), 400);
+        let last = |name| entries.iter().rposition(|known| *known == name).unwrap();
+        let ends = ["debug", "info", "warn", "error"].map(last);
+        assert!(ends.is_sorted(), "{ends:?}");
+        assert_eq!((ends[3], last("unknown") < last("warn")), (99, true));
     }
 }

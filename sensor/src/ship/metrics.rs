@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use rustix::time::{ClockId, clock_gettime};
@@ -12,7 +12,11 @@ use super::remote_write::{Collected, Collector};
 use super::stats::now_ms;
 use super::store::Store;
 use super::worker::Stop;
-use crate::metric::Shared;
+use crate::metric::worst::{Worst, worst};
+use crate::metric::{Registry, Shared};
+
+/// How often the labels with the most values are looked for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Collects at the node's moment of each interval.
 pub struct Ticker {
@@ -28,6 +32,40 @@ pub struct Ticker {
     pub idle: Duration,
     /// The node's name, which sets its moment.
     pub node: String,
+    /// Which labels make too many series.
+    pub cardinality: Mutex<Cardinality>,
+}
+
+/// The look at what makes too many series, once an hour while something finds no room.
+#[derive(Debug, Default)]
+pub struct Cardinality {
+    looked: Option<Instant>,
+    folded: u64,
+    worst: Vec<Worst>,
+}
+
+impl Cardinality {
+    /// The labels with the most values at the last look.
+    #[must_use]
+    pub fn worst(&self) -> &[Worst] {
+        &self.worst
+    }
+
+    fn look(&mut self, registry: &Registry) {
+        let folded = registry.folded();
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL);
+        if folded <= self.folded || !is_due {
+            return;
+        }
+        let more = folded - self.folded;
+        (self.looked, self.folded, self.worst) = (Some(Instant::now()), folded, worst(registry));
+        for Worst { metric, label, values } in &self.worst {
+            tracing::warn!(
+                "{more} recordings found no room for a series of their own and went to `other`; \
+                 the label `{label}` of `{metric}` has {values} values"
+            );
+        }
+    }
 }
 
 impl Ticker {
@@ -54,6 +92,7 @@ impl Ticker {
             if let Err(error) = registry.refresh() {
                 tracing::warn!(%error, "the daemon's own use is not known");
             }
+            self.cardinality.lock().unwrap_or_else(PoisonError::into_inner).look(&registry);
         }
         let mut collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
         collector.collect(&self.registry, unix_ms(), |collected| accept(&self.store, &collected));

@@ -1,5 +1,6 @@
 //! Straight to the receivers, and nothing lost on the way.
 
+pub mod budget;
 pub mod gate;
 pub mod logs;
 pub mod loki;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
+use super::budget::Stage;
 use crate::config::ship::Traces;
 use crate::identity::Observed;
 use crate::semantic::{self, ErrorType};
@@ -49,6 +50,17 @@ impl Threshold {
     pub fn of_percent(percent: f64) -> Self {
         let rejected = (1.0 - percent.clamp(0.0, 100.0) / 100.0) * RANGE as f64;
         Self(rejected.round() as u64)
+    }
+
+    /// The one that keeps as much less as the stage asks for.
+    #[must_use]
+    const fn on(self, stage: Stage) -> Self {
+        let kept = RANGE.saturating_sub(self.0);
+        Self(match stage {
+            Stage::Open => self.0,
+            Stage::Saving => RANGE - kept / 2,
+            Stage::Sparing | Stage::Errors | Stage::Closed => RANGE - kept / 4,
+        })
     }
 
     /// Reads `th` of the `ot` entry of a `tracestate`.
@@ -130,9 +142,9 @@ impl Sampler {
         }
     }
 
-    /// Decides about a request.
-    pub fn decide(&mut self, observed: &Observed) -> Decision {
-        let own = self.services.get(&*observed.service_name).copied().unwrap_or(self.default);
+    /// Decides about a request, on a day that is as far as `stage`.
+    pub fn decide(&mut self, observed: &Observed, stage: Stage) -> Decision {
+        let own = self.services.get(&*observed.service_name).copied().unwrap_or(self.default).on(stage);
         let callers = Threshold::parse(&observed.span.trace_state);
         let threshold = callers.map_or(own, |callers| callers.max(own));
         if threshold.keeps(random_of(observed.span.trace_id)) {
@@ -216,7 +228,7 @@ mod tests {
         #[test]
         fn all_nodes_decide_alike_and_the_share_is_kept(percent in 0.0_f64..=100.0, random in 0..RANGE) {
             let settings = Traces { sample_percent: percent, keep_errors: false, ..Traces::default() };
-            let decide = || Sampler::new(&settings).decide(&with(exchange(), random));
+            let decide = || Sampler::new(&settings).decide(&with(exchange(), random), Stage::Open);
             prop_assert_eq!(decide(), decide());
             let kept = matches!(decide(), Decision::Sampled(_));
             #[expect(clippy::cast_precision_loss, reason = "a share")]
@@ -233,11 +245,14 @@ mod tests {
             called
         };
         let mut sampler = Sampler::new(&Traces { sample_percent: 50.0, ..Traces::default() });
-        assert_eq!(sampler.decide(&called(RANGE / 10 * 6)), Decision::Dropped);
-        assert_eq!(sampler.decide(&called(RANGE - 1)), Decision::Sampled(Threshold(RANGE / 4 * 3)));
+        assert_eq!(sampler.decide(&called(RANGE / 10 * 6), Stage::Open), Decision::Dropped);
+        assert_eq!(
+            sampler.decide(&called(RANGE - 1), Stage::Open),
+            Decision::Sampled(Threshold(RANGE / 4 * 3))
+        );
         let mut lower = Sampler::new(&Traces { sample_percent: 10.0, ..Traces::default() });
         assert_eq!(
-            lower.decide(&called(RANGE / 10 * 8)),
+            lower.decide(&called(RANGE / 10 * 8), Stage::Open),
             Decision::Dropped,
             "a higher one of its own counts"
         );
@@ -259,13 +274,17 @@ mod tests {
         let mut sampler = Sampler::new(&settings);
         let failed = with(Exchange { status: Some(500), ..exchange() }, 1);
         let slow = with(Exchange { end_ns: exchange().end_ns + 3_000_000_000, ..exchange() }, 1);
-        assert_eq!(sampler.decide(&with(exchange(), 1)), Decision::Dropped);
-        assert_eq!(sampler.decide(&failed), Decision::Kept("error"));
-        assert_eq!(sampler.decide(&slow), Decision::Kept("slow"));
-        assert_eq!(sampler.decide(&slow), Decision::Kept("slow"), "a second later there is a new budget");
-        assert_eq!(sampler.decide(&slow), Decision::OverBudget);
+        assert_eq!(sampler.decide(&with(exchange(), 1), Stage::Open), Decision::Dropped);
+        assert_eq!(sampler.decide(&failed, Stage::Open), Decision::Kept("error"));
+        assert_eq!(sampler.decide(&slow, Stage::Open), Decision::Kept("slow"));
+        assert_eq!(
+            sampler.decide(&slow, Stage::Open),
+            Decision::Kept("slow"),
+            "a second later there is a new budget"
+        );
+        assert_eq!(sampler.decide(&slow, Stage::Open), Decision::OverBudget);
         let mut other = with(exchange(), 0);
         other.service_name = "bank".into();
-        assert!(matches!(sampler.decide(&other), Decision::Sampled(_)));
+        assert!(matches!(sampler.decide(&other, Stage::Open), Decision::Sampled(_)));
     }
 }

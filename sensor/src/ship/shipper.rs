@@ -8,11 +8,12 @@ use hashbrown::HashMap;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::budget::Meter;
 use super::gate::Signal;
 use super::logs;
 use super::metrics::{self, Ticker};
 use super::plan::{self, Plan};
-use super::remote_write::{Collector, External};
+use super::remote_write::{Collector, External, Selection};
 use super::sampling::Sampler;
 use super::sender::{Client, ClientError};
 use super::spool::{Cause, Limits, SpoolError, Sync};
@@ -22,6 +23,7 @@ use super::traces::{self, Outlet, Sink};
 use super::worker::{Stop, Worker};
 use crate::config::ConfigError;
 use crate::config::ship::Ship;
+use crate::metric::worst::Worst;
 use crate::metric::{Shared, family};
 
 /// How long the receivers may take for the last batches when the sensor stops; the rest waits in the spool.
@@ -68,6 +70,7 @@ struct Running {
     writers: JoinSet<()>,
     ticker: Option<Arc<Ticker>>,
     receivers: Vec<Receiver>,
+    meters: Vec<(Signal, Arc<Meter>)>,
 }
 
 /// All that leaves the node.
@@ -130,13 +133,6 @@ impl Shipper {
             return Ok(());
         }
         let clients = clients(&plans)?;
-        let has_traces = |plans: &[Plan]| plans.iter().any(|plan| plan.signal() == Signal::Traces);
-        let had_traces = self.running.as_ref().is_some_and(|running| has_traces(&running.plans));
-        if has_traces(&plans) && !had_traces {
-            tracing::warn!(
-                "the first receiver of traces: their spans are joined to traces after a restart only"
-            );
-        }
         let external = self.external(settings);
         let before = self.running.take();
         let back = before.as_ref().map(|running| (running.settings.clone(), running.plans.clone()));
@@ -184,6 +180,10 @@ impl Shipper {
                 stores.insert(signal, store);
             }
         }
+        let meter = |signal: Signal, limit| {
+            Arc::new(Meter::load(limit, &settings.spool.directory.join(format!("{}.day", signal.name()))))
+        };
+        let mut meters = Vec::new();
         let (stop, stopped) = watch::channel(Stop::Run);
         let (mut workers, mut writers) = (JoinSet::new(), JoinSet::new());
         let mut receivers = Vec::new();
@@ -222,6 +222,7 @@ impl Shipper {
                 interval: settings.metrics.interval,
                 idle: settings.metrics.idle,
                 node: node.clone(),
+                cardinality: Mutex::default(),
             })
         });
         if let Some(ticker) = &ticker {
@@ -229,27 +230,38 @@ impl Shipper {
         }
         if let Some(store) = stores.get(&Signal::Traces) {
             let resource = [("host.name", node.as_str()), ("k8s.cluster.name", settings.cluster.as_str())];
-            let batches = self.outlet.open(Sampler::new(&settings.traces), &resource);
+            let meter = meter(Signal::Traces, settings.traces.max_bytes_per_day);
+            meters.push((Signal::Traces, Arc::clone(&meter)));
+            let skips = self.registry.lock().has_span_metrics();
+            let batches = self.outlet.open(Sampler::new(&settings.traces), meter, skips, &resource);
             writers.spawn(traces::write(batches, store.clone()));
         }
         if let Some(store) = stores.get(&Signal::Logs) {
-            let batches = self.log_outlet.open(&settings.cluster, &node);
+            let meter = meter(Signal::Logs, settings.logs.max_bytes_per_day);
+            meters.push((Signal::Logs, Arc::clone(&meter)));
+            let batches = self.log_outlet.open(&settings.cluster, &node, meter);
             writers.spawn(logs::write(batches, store.clone()));
         }
-        self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers });
+        self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers, meters });
         Ok(())
     }
 
     fn collector(&mut self, settings: &Ship) -> Arc<Mutex<Collector>> {
         let external = self.external(settings);
+        let selection = Selection::new(&settings.metrics);
+        let select = |collector: &Mutex<Collector>| {
+            collector.lock().unwrap_or_else(PoisonError::into_inner).select(selection);
+        };
         if let Some((known, collector)) = &self.collector
             && *known == external
         {
+            select(collector);
             return Arc::clone(collector);
         }
         let start_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
         let collector = Collector::new(external.clone(), settings.metrics.batch_samples, start_ms);
         let collector = Arc::new(Mutex::new(collector));
+        select(&collector);
         self.collector = Some((external, Arc::clone(&collector)));
         collector
     }
@@ -267,6 +279,7 @@ impl Shipper {
             let _ = tokio::task::spawn_blocking(move || ticker.finish()).await;
         }
         running.stop.send_replace(Stop::Drain);
+        running.meters.iter().for_each(|(_, meter)| meter.save());
         let drained = async { while running.workers.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
             tracing::warn!("a receiver did not take the last batches in time; they wait in the spool");
@@ -310,20 +323,34 @@ impl Shipper {
         }
         if seen.contains(&Signal::Traces) {
             lost.push(("traces", "", "busy", self.spans.busy.load(Ordering::Relaxed)));
+            lost.push(("traces", "", "day_budget", self.spans.over_day.load(Ordering::Relaxed)));
             lost.push(("traces", "", "keep_budget", self.spans.over_budget.load(Ordering::Relaxed)));
             own.set(&family::SHIP_UNSAMPLED, &[], self.spans.unsampled.load(Ordering::Relaxed) as f64);
         }
         if seen.contains(&Signal::Logs) {
+            lost.push(("logs", "", "day_budget", self.lines.over_budget.load(Ordering::Relaxed)));
             lost.push(("logs", "", "busy", self.lines.busy.load(Ordering::Relaxed)));
             own.set(&family::SHIP_CUT, &[], self.lines.cut.load(Ordering::Relaxed) as f64);
         }
         for (signal, receiver, cause, count) in lost {
             own.set(&family::SHIP_LOST, &[signal, receiver, cause], count as f64);
         }
+        for (signal, meter) in &running.meters {
+            let (labels, shown) = ([signal.name()], meter.shown(now_ms() / 1_000));
+            own.set(&family::SHIP_DAY_BYTES, &labels, shown.used as f64);
+            own.set(&family::SHIP_DAY_LIMIT, &labels, shown.limit as f64);
+            own.set(&family::SHIP_DAY_STAGE, &labels, f64::from(shown.stage.number()));
+            if let Some(month) = shown.month {
+                own.set(&family::SHIP_MONTH_BYTES, &labels, month);
+            }
+        }
         if let Some(ticker) = &running.ticker {
             let active = ticker.collector.lock().unwrap_or_else(PoisonError::into_inner).active();
             own.set(&family::SHIP_ACTIVE_SERIES, &[], active as f64);
         }
+        // The disk is not waited for under the registry's lock.
+        drop(registry);
+        running.meters.iter().for_each(|(_, meter)| meter.save());
     }
 
     /// What is sent, waiting and lost, for the status page.
@@ -357,7 +384,26 @@ impl Shipper {
                 "last_error": last.error,
             })
         });
-        serde_json::json!({ "receivers": receivers.collect::<Vec<_>>() })
+        let meters = self.running.iter().flat_map(|running| &running.meters).map(|(signal, meter)| {
+            let shown = meter.shown(now_ms() / 1_000);
+            let limit = (shown.limit > 0).then_some(shown.limit);
+            serde_json::json!({
+                "signal": signal.name(),
+                "day_bytes": shown.used,
+                "day_limit_bytes": limit,
+                "stage": shown.stage.name(),
+                "month_bytes": shown.month,
+            })
+        });
+        let budgets: Vec<_> = meters.collect();
+        let ticker = self.running.as_ref().and_then(|running| running.ticker.as_ref());
+        let series = ticker.map(|ticker| {
+            let active = ticker.collector.lock().unwrap_or_else(PoisonError::into_inner).active();
+            let cardinality = ticker.cardinality.lock().unwrap_or_else(PoisonError::into_inner);
+            let worst: Vec<_> = cardinality.worst().iter().map(Worst::json).collect();
+            serde_json::json!({ "active": active, "labels_with_most_values": worst })
+        });
+        serde_json::json!({ "receivers": receivers.collect::<Vec<_>>(), "budgets": budgets, "series": series })
     }
 }
 
@@ -368,6 +414,7 @@ impl Running {
         self.stop.send_replace(Stop::Now);
         while self.writers.join_next().await.is_some() {}
         while self.workers.join_next().await.is_some() {}
+        self.meters.iter().for_each(|(_, meter)| meter.save());
         if let Some(ticker) = self.ticker.take().filter(|_| renamed) {
             let end = move || metrics::end_all(&ticker.collector, &ticker.store);
             let _ = tokio::task::spawn_blocking(end).await;

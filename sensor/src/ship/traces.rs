@@ -10,11 +10,15 @@ use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
 use prost::Message as _;
 use tokio::sync::mpsc;
 
+use super::budget::{Meter, Stage};
 use super::sampling::{self, Decision, KEPT, Sampler};
+use super::stats::now_ms;
 use super::store::Store;
 use crate::identity::Observed;
 use crate::trace::{self, Batch, WallClock};
 
+/// The attribute that says that span metrics were made of it already.
+const SKIP_METRICS: &str = "span.metrics.skip";
 /// Spans of one request.
 const BATCH_SPANS: usize = 512;
 /// Batches that wait to be written; what finds no room is lost and counted.
@@ -29,6 +33,8 @@ pub struct Counts {
     pub unsampled: AtomicU64,
     /// Failed or slow requests for which the budget had no room.
     pub over_budget: AtomicU64,
+    /// Spans for which the day had no bytes left.
+    pub over_day: AtomicU64,
     /// Spans that the writer was too slow for.
     pub busy: AtomicU64,
 }
@@ -39,20 +45,28 @@ pub type Outlet = super::outlet::Outlet<Open>;
 /// What a sink needs while there is a receiver of its signal.
 pub struct Open {
     sampler: Sampler,
+    meter: Arc<Meter>,
+    skips_metrics: bool,
     resource: Vec<KeyValue>,
     batches: mpsc::Sender<TracesData>,
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, sampler: Sampler, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+    /// Opens it; the receiver's end is for [`write`](fn@write). `skips_metrics` when there are span metrics already.
+    pub fn open(
+        &self,
+        sampler: Sampler,
+        meter: Arc<Meter>,
+        skips_metrics: bool,
+        resource: &[(&str, &str)],
+    ) -> mpsc::Receiver<TracesData> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let resource = resource
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .map(|(key, value)| text(key, value))
             .collect();
-        self.set(Open { sampler, resource, batches });
+        self.set(Open { sampler, meter, skips_metrics, resource, batches });
         waiting
     }
 }
@@ -85,9 +99,19 @@ impl Sink {
         let Self { outlet, counts, clock, batch, .. } = self;
         let mut outlet = outlet.lock();
         let Some(open) = &mut *outlet else { return };
+        let now_s = now_ms() / 1_000;
         for observed in observed {
-            let decision = open.sampler.decide(observed);
-            if let Some(span) = span(observed, *clock, decision) {
+            let decision = open.sampler.decide(observed, open.meter.stage());
+            if let Some(mut span) = span(observed, *clock, decision) {
+                if open.skips_metrics {
+                    span.attributes.push(flag(SKIP_METRICS));
+                }
+                let is_failed = span.status.is_some();
+                let is_wanted = |stage: Stage| is_failed || stage < Stage::Errors;
+                if !open.meter.take(span.encoded_len(), now_s, is_wanted) {
+                    counts.over_day.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
                 batch.push(observed, span);
                 if batch.len() >= BATCH_SPANS {
                     send(open, batch, counts);
@@ -129,6 +153,11 @@ fn text(key: &str, value: &str) -> KeyValue {
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
+fn flag(key: &str) -> KeyValue {
+    let value = Some(AnyValue { value: Some(Value::BoolValue(true)) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
+}
+
 fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
     let spans = batch.len() as u64;
     let Some(mut data) = batch.take() else { return };
@@ -160,6 +189,10 @@ mod tests {
     use crate::config::ship::Traces;
     use crate::metric::fixture::{exchange, observed};
 
+    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+        outlet.open(Sampler::new(settings), Arc::new(Meter::unlimited()), true, resource)
+    }
+
     #[test]
     fn spans_carry_what_the_receiver_needs() {
         let outlet = Outlet::default();
@@ -167,8 +200,7 @@ mod tests {
         let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
         sink.take(&[observed(exchange())]);
         let settings = Traces { sample_percent: 100.0, ..Traces::default() };
-        let mut batches =
-            outlet.open(Sampler::new(&settings), &[("host.name", "n1"), ("k8s.cluster.name", "")]);
+        let mut batches = open(&outlet, &settings, &[("host.name", "n1"), ("k8s.cluster.name", "")]);
         sink.take(&[observed(exchange())]);
         sink.second();
         let data = batches.try_recv().unwrap();
@@ -180,6 +212,7 @@ mod tests {
         let span = &resource.scope_spans[0].spans[0];
         assert_eq!(span.trace_state, "ot=th:0");
         assert!(!span.attributes.iter().any(|pair| pair.key == KEPT), "it is in the sample");
+        assert!(span.attributes.contains(&flag(SKIP_METRICS)));
     }
 
     #[test]
@@ -188,12 +221,45 @@ mod tests {
         let counts = Arc::new(Counts::default());
         let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
         let settings = Traces { sample_percent: 100.0, ..Traces::default() };
-        let mut batches = outlet.open(Sampler::new(&settings), &[]);
+        let mut batches = open(&outlet, &settings, &[]);
         let many = vec![observed(exchange()); BATCH_SPANS];
         for _ in 0..WAITING_MAX + 2 {
             sink.take(&many);
         }
         assert_eq!(counts.busy.load(Ordering::Relaxed), 2 * BATCH_SPANS as u64);
         assert_eq!(std::iter::from_fn(|| batches.try_recv().ok()).count(), WAITING_MAX);
+    }
+
+    #[test]
+    fn failures_are_the_last_that_a_day_has_room_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let meter = Arc::new(Meter::load(100_000, &directory.path().join("traces.day")));
+        let outlet = Outlet::default();
+        let counts = Arc::new(Counts::default());
+        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let settings = Traces { sample_percent: 100.0, keep_errors: false, ..Traces::default() };
+        let mut batches = outlet.open(Sampler::new(&settings), meter, true, &[]);
+        // The trace ids are spread over their range.
+        for random in (0..=255).cycle().take(2_048) {
+            let mut good = observed(exchange());
+            good.span.trace_id = [random; 16];
+            let mut failed = observed(crate::protocol::Exchange { status: Some(500), ..exchange() });
+            failed.span.trace_id = [random; 16];
+            sink.take(&[good, failed]);
+        }
+        sink.second();
+        let spans: Vec<Span> = std::iter::from_fn(|| batches.try_recv().ok())
+            .flat_map(|data| data.resource_spans)
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans)
+            .collect();
+        let bytes: usize = spans.iter().map(prost::Message::encoded_len).sum();
+        assert!((99_000..=100_000).contains(&bytes), "{bytes}");
+        let states: std::collections::BTreeSet<&str> =
+            spans.iter().map(|span| span.trace_state.as_str()).collect();
+        assert!(states.contains("ot=th:8") && states.contains("ot=th:c"), "{states:?}");
+        assert!(spans[spans.len() - 3..].iter().all(|span| span.status.is_some()));
+        let left_out = [&counts.over_day, &counts.unsampled].map(|counter| counter.load(Ordering::Relaxed));
+        assert_eq!(left_out.iter().sum::<u64>() + spans.len() as u64, 4_096);
     }
 }

@@ -28,4 +28,4 @@ pub use context::TraceParent;
 pub use ids::{Parent, SpanIds};
 pub use join::{Joiner, Serving};
 pub use serving::SpanContext;
-pub use span::{FIRST_BYTE_EVENT, span};
+pub use span::{FIRST_BYTE_EVENT, span, span_name};

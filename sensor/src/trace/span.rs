@@ -30,7 +30,7 @@ pub fn span(observed: &Observed, clock: WallClock) -> Span {
         parent_span_id: ids.parent.map(|parent| parent.span_id.to_vec()).unwrap_or_default(),
         trace_state: ids.trace_state.clone(),
         flags: flags(ids),
-        name: name(observed, method),
+        name: span_name(observed),
         kind: match exchange.role {
             Role::Server => SpanKind::Server as i32,
             Role::Client => SpanKind::Client as i32,
@@ -59,10 +59,12 @@ fn flags(ids: &SpanIds) -> u32 {
 
 /// `rpc.method` for a gRPC call. For any other `{method} {route}` for a server, `{method}` for a client, whose route template is not known to it. A method
 /// that is not known is called `HTTP` here.
-fn name(observed: &Observed, method: &'static str) -> String {
+#[must_use]
+pub fn span_name(observed: &Observed) -> String {
     if let Some(grpc) = &observed.exchange.grpc {
         return rpc::method(&observed.exchange, grpc).into_owned();
     }
+    let method = semantic::request_method(&observed.exchange.method);
     let method = if method == OTHER_METHOD { "HTTP" } else { method };
     match observed.exchange.role {
         Role::Server if !observed.route.is_empty() => format!("{method} {}", observed.route),

@@ -32,6 +32,17 @@ pub struct Line {
     pub metadata: Vec<(String, String)>,
     /// The line without its line feed.
     pub body: String,
+    /// `SeverityNumber` of OpenTelemetry, 1 to 24; `None` where it is not known.
+    pub severity: Option<u8>,
+}
+
+impl Line {
+    /// About what it is billed as: the bytes of its text and metadata.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let metadata: usize = self.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.body.len().min(LINE_MAX) + metadata
+    }
 }
 
 /// Lines that wait to become a request. Its owner bounds it by taking what it holds.
@@ -205,6 +216,7 @@ mod tests {
             ],
             metadata: vec![("k8s.pod.name".to_owned(), "p1".to_owned()), ("none".to_owned(), String::new())],
             body: body.to_owned(),
+            severity: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 
 use super::v2::{self, Metadata, Request, Symbols, TimeSeries};
-use super::{STALE, number};
+use super::{STALE, Selection, number};
 use crate::metric::{Family, Kind, Labels, Sample, Shared};
 
 /// Label sets read under one lock of the registry: the pipeline waits no longer than that takes.
@@ -41,6 +41,7 @@ pub struct Collected {
 #[derive(Debug)]
 pub struct Collector {
     external: External,
+    selection: Selection,
     batch: usize,
     known: HashMap<(&'static str, Labels), Known>,
     round: u64,
@@ -60,13 +61,25 @@ impl Collector {
     /// of the Unix epoch.
     #[must_use]
     pub fn new(external: External, batch: usize, start_ms: i64) -> Self {
-        Self { external, batch: batch.max(1), known: HashMap::new(), round: 0, last_ms: start_ms }
+        Self {
+            external,
+            selection: Selection::default(),
+            batch: batch.max(1),
+            known: HashMap::new(),
+            round: 0,
+            last_ms: start_ms,
+        }
+    }
+
+    /// Sends these from now on; at the next collection the others end.
+    pub fn select(&mut self, selection: Selection) {
+        self.selection = selection;
     }
 
     /// Series that are sent now: what is billed as active.
     #[must_use]
     pub fn active(&self) -> u64 {
-        self.known.values().map(|known| series_of(known.family)).sum()
+        self.known.values().map(|known| known.family.series()).sum()
     }
 
     /// All series at `now_ms`, in milliseconds of the Unix epoch. Requests are handed to `take` one by one, so that
@@ -78,6 +91,9 @@ impl Collector {
         for source in 0..sources {
             let families = registry.lock().sources()[source].families();
             for (family, known) in families.iter().enumerate() {
+                if !self.selection.takes(known.name) {
+                    continue;
+                }
                 let mut slot = 0;
                 loop {
                     let more = {
@@ -152,14 +168,6 @@ struct Key<'a>(&'static str, &'a Labels);
 impl hashbrown::Equivalent<(&'static str, Labels)> for Key<'_> {
     fn equivalent(&self, key: &(&'static str, Labels)) -> bool {
         self.0 == key.0 && *self.1 == key.1
-    }
-}
-
-/// Series of one label set.
-fn series_of(family: &Family) -> u64 {
-    match family.kind {
-        Kind::Counter | Kind::Gauge => 1,
-        Kind::Histogram(buckets) => buckets.bounds.len() as u64 + 3,
     }
 }
 

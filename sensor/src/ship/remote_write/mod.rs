@@ -8,6 +8,7 @@
 mod collect;
 mod convert;
 mod number;
+mod selection;
 pub mod v1;
 pub mod v2;
 
@@ -16,6 +17,7 @@ mod tests;
 
 pub use collect::{Collected, Collector, External};
 pub use convert::{samples, split, to_v1};
+pub use selection::Selection;
 
 /// The value that ends a series: a NaN of its own, as the specification gives it.
 pub const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);

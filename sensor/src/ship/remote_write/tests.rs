@@ -145,3 +145,25 @@ fn a_reference_to_nowhere_is_refused() {
     let series = v2::TimeSeries { labels_refs: vec![0], ..v2::TimeSeries::default() };
     assert!(to_v1(&v2::Request { symbols: vec![String::new()], timeseries: vec![series] }).is_none());
 }
+
+#[test]
+fn what_is_not_selected_any_more_ends() {
+    let registry = registry(3);
+    let mut collector = Collector::new(external(), 100_000, 0);
+    let names = |requests: &[Collected], is_stale: bool| -> BTreeSet<String> {
+        let all = named(requests).into_iter();
+        all.filter(|(_, value)| (value.to_bits() == STALE.to_bits()) == is_stale)
+            .map(|(name, _)| name)
+            .collect()
+    };
+    let before = names(&collect(&mut collector, &registry, 1_000), false);
+    let drop = vec!["http_server_*".to_owned()];
+    collector.select(Selection::new(&crate::config::ship::Metrics { drop, ..Default::default() }));
+    let requests = collect(&mut collector, &registry, 2_000);
+    let is_dropped = |name: &String| name.starts_with("http_server_");
+    assert!(!names(&requests, false).iter().any(is_dropped));
+    let dropped: BTreeSet<String> = before.into_iter().filter(is_dropped).collect();
+    assert!(!dropped.is_empty());
+    assert_eq!(names(&requests, true), dropped);
+    assert!(names(&collect(&mut collector, &registry, 3_000), true).is_empty());
+}

@@ -70,7 +70,13 @@ fn lines(count: u32) -> Vec<u8> {
     for number in 0..count {
         let labels = vec![("job".to_owned(), "a/b".to_owned())];
         let body = format!("line {number}");
-        batch.push(loki::Line { time_ns: u64::from(number), labels, metadata: Vec::new(), body });
+        batch.push(loki::Line {
+            time_ns: u64::from(number),
+            labels,
+            metadata: Vec::new(),
+            body,
+            severity: None,
+        });
     }
     batch.take().unwrap().encode_to_vec()
 }
