@@ -35,6 +35,12 @@ impl Netns {
         netns
     }
 
+    /// Its name, as ip(8) knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Makes two with a cable between them; their addresses are [`ADDRESSES`].
     ///
     /// # Panics
@@ -49,6 +55,12 @@ impl Netns {
             netns.ip("link set cable up");
         }
         pair
+    }
+
+    /// A file that stands for it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.name)
     }
 
     /// Runs ip(8) in it, with these arguments.
@@ -96,7 +108,7 @@ impl Netns {
     /// # Panics
     /// When it does.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", self.name)).expect("open a network namespace");
+        let file = File::open(self.path()).expect("open a network namespace");
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 setns(&file, CloneFlags::CLONE_NEWNET).expect("enter a network namespace");
