@@ -13,7 +13,7 @@ const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Where the other end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
-    /// This host, in the namespace that the sensor runs in, or in the connection's own by the loopback.
+    /// This host, in the namespace of its first process, or in the connection's own by the loopback.
     Node,
     /// This host, in another network namespace.
     Pod,
