@@ -23,7 +23,15 @@ pub enum FlowKind {
     ResetSent = 6,
     /// A reset was received on a connection. Has neither task nor totals.
     ResetReceived = 7,
+    /// A message of the name service that a local client sent or received. The record is a [`Head`](crate::record::Head)
+    /// without streams, followed by the first bytes of the message, or of the operation where [`STREAM`] is set.
+    Dns = 8,
 }
+
+/// In the prefix of a [`FlowKind::Dns`]: the bytes are of a TCP stream, where each message has its length before it.
+pub const STREAM: u16 = 4;
+/// The most bytes of a DNS message that are captured: what fits into one packet everywhere (DNS flag day 2020).
+pub const DNS_CAPACITY: u32 = 1232;
 
 /// A change of one TCP connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +105,8 @@ pub struct FlowOffsets {
     pub total_retrans: u32,
     /// `tcp_sock.srtt_us`
     pub srtt_us: u32,
+    /// `msghdr.msg_name`
+    pub msghdr_name: u32,
 }
 
 impl FlowOffsets {
@@ -112,6 +122,7 @@ impl FlowOffsets {
         segs_in: 0,
         total_retrans: 0,
         srtt_us: 0,
+        msghdr_name: 0,
     };
 }
 
@@ -137,6 +148,10 @@ pub enum FlowCounter {
     KernelMemory = 7,
     /// Resets sent for no connection of this host, such as the answer to a closed port.
     ResetsWithoutConnection = 8,
+    /// No room in the ring buffer for a [`FlowKind::Dns`].
+    DnsLost = 9,
+    /// A message of the name service was moved by a call whose buffers are not in user memory, or not known.
+    DnsUnread = 10,
 }
 
 impl FlowCounter {
@@ -151,10 +166,12 @@ impl FlowCounter {
         Self::ConnectingFull,
         Self::KernelMemory,
         Self::ResetsWithoutConnection,
+        Self::DnsLost,
+        Self::DnsUnread,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 9;
+    pub const LEN: u32 = 11;
 
     /// The cause of a loss as metrics name it; `None` for what only tells what was seen.
     #[must_use]
@@ -168,6 +185,8 @@ impl FlowCounter {
             Self::OtherLost => Some("flow_ring_full_other"),
             Self::ConnectingFull => Some("flow_connecting_full"),
             Self::KernelMemory => Some("flow_kernel_memory"),
+            Self::DnsLost => Some("flow_ring_full_dns"),
+            Self::DnsUnread => Some("flow_dns_unread"),
         }
     }
 }

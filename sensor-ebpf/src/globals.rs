@@ -29,6 +29,14 @@ static SENSOR_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SELECTED_ONLY: Global<u32> = Global::new(0);
 
+/// 1 when connections are followed below HTTP, 0 when they are not.
+#[unsafe(no_mangle)]
+static FLOWS: Global<u32> = Global::new(0);
+
+/// Port of the name service; 0 leaves it alone.
+#[unsafe(no_mangle)]
+static DNS_PORT: Global<u32> = Global::new(0);
+
 /// Bytes waiting in the ring buffer above which the daemon is woken instead of left to its timer.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(0);
@@ -66,6 +74,16 @@ pub(crate) fn sensor_tgid() -> u32 {
 #[inline(always)]
 pub(crate) fn selected_only() -> bool {
     SELECTED_ONLY.load() != 0
+}
+
+#[inline(always)]
+pub(crate) fn flows() -> bool {
+    FLOWS.load() != 0
+}
+
+#[inline(always)]
+pub(crate) fn dns_port() -> u16 {
+    DNS_PORT.load() as u16
 }
 
 #[inline(always)]

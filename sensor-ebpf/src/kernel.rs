@@ -19,11 +19,53 @@ pub(crate) fn load<T>(address: u64) -> T {
     unsafe { core::ptr::read_volatile(address as *const T) }
 }
 
+/// How members of kernel structures are read.
+pub(crate) trait Reads {
+    /// A scalar member; never a structure or an array.
+    fn member<T>(address: u64) -> Result<T, Counter>;
+}
+
+/// By [`read`].
+pub(crate) struct Probed;
+/// By [`load`]: addresses are such as the verifier vouches for.
+pub(crate) struct Vouched;
+
+impl Reads for Probed {
+    #[inline(always)]
+    fn member<T>(address: u64) -> Result<T, Counter> {
+        read(address)
+    }
+}
+
+impl Reads for Vouched {
+    #[inline(always)]
+    fn member<T>(address: u64) -> Result<T, Counter> {
+        Ok(load(address))
+    }
+}
+
 /// The value at a user address of the current process.
 #[inline(always)]
 pub(crate) fn read_user<T>(address: u64) -> Result<T, Counter> {
     // SAFETY: as above.
     unsafe { bpf_probe_read_user(address as *const T) }.map_err(|_| Counter::UserMemory)
+}
+
+/// Where something is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    User,
+    Kernel,
+}
+
+impl Memory {
+    #[inline(always)]
+    pub(crate) fn read<T>(self, address: u64) -> Result<T, Counter> {
+        match self {
+            Self::User => read_user(address),
+            Self::Kernel => read(address),
+        }
+    }
 }
 
 /// Copies `length` bytes from a user address; `false` when they could not be read.

@@ -13,6 +13,7 @@
 
 mod buffers;
 mod count;
+mod dns;
 mod emit;
 mod flow;
 mod globals;

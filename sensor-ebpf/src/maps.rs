@@ -31,12 +31,14 @@ pub(crate) static FRAMES: HashMap<u64, Ways> = HashMap::with_max_entries(8192, 0
 /// The programs that finish an operation, at [`crate::next::Next::place`]: for the socket and syscall routes, whose
 /// hooks are raw tracepoints.
 #[map]
-pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(4, 0);
+pub(crate) static NEXT: ProgramArray = ProgramArray::with_max_entries(6, 0);
 /// The same for the fentry route: a program at a function's return can only call another of that function.
 #[map]
-pub(crate) static NEXT_SENDMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
+pub(crate) static NEXT_SENDMSG: ProgramArray = ProgramArray::with_max_entries(6, 0);
 #[map]
-pub(crate) static NEXT_RECVMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
+pub(crate) static NEXT_RECVMSG: ProgramArray = ProgramArray::with_max_entries(6, 0);
+#[map]
+pub(crate) static NEXT_SENDMSG_ENTRY: ProgramArray = ProgramArray::with_max_entries(6, 0);
 
 /// Where frames are walked, one slot a direction.
 #[map]
@@ -56,13 +58,15 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::LEN + 1, 0);
 
-/// Where a head record is put together, one slot a direction and one for entries of sends: each may interrupt the
-/// others.
+/// Where a head record is put together, one slot a direction, one for entries of sends, and one a direction for
+/// datagrams of functions: each may interrupt the others.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(3, 0);
+pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(5, 0);
 
 /// The slot of [`SCRATCH`] for entries of sends.
 pub(crate) const ENTRY_SLOT: u32 = 2;
+/// The first slot of [`SCRATCH`] for datagrams of functions.
+pub(crate) const DATAGRAM_SLOT: u32 = 3;
 
 /// Where a record of a program that starts is put together.
 #[map]

@@ -12,6 +12,8 @@ pub(crate) enum Next {
     Walk(Direction),
     /// The head that was put together for this direction is to be masked and told.
     Tell(Direction),
+    /// What moved this way is a message of the name service: it is to be masked and told.
+    Dns(Direction),
 }
 
 impl Next {
@@ -22,6 +24,7 @@ impl Next {
             Self::Done => None,
             Self::Walk(direction) => Some(direction as u32),
             Self::Tell(direction) => Some(2 + direction as u32),
+            Self::Dns(direction) => Some(4 + direction as u32),
         }
     }
 }

@@ -3,16 +3,18 @@
 use sensor_common::{
     cause::Counter,
     connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT},
+    flow::STREAM,
 };
 
 use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
-    emit, globals, http2,
+    dns, emit, globals, http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
     message::{Beginning, Look, beginning},
     next::Next,
-    socket, target,
+    socket::{self, Transport},
+    target,
 };
 
 /// The end of a header section, as the newest bytes of a stream's tail.
@@ -47,9 +49,13 @@ pub(crate) fn observe_on(
     let scratch = scratch(operation)?;
     let connection = match connection {
         Some(connection) => connection,
-        None => match follow(operation.sock, scratch, operation.length)? {
-            Some(connection) => connection,
-            None => return Ok(Next::Done),
+        None => match follow(operation.sock, operation.direction, scratch, operation.length)? {
+            Followed::Yes(connection) => connection,
+            Followed::No => return Ok(Next::Done),
+            Followed::Dns(flags) => {
+                dns::put(scratch, operation, flags);
+                return Ok(Next::Dns(operation.direction));
+            }
         },
     };
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
@@ -82,20 +88,36 @@ fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
 /// followed yet is followed from here when a target begins a message.
 #[inline(always)]
-pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<(), Counter> {
+pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<Next, Counter> {
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
         None => {
             if !target::is_current() {
-                return Ok(());
+                return Ok(Next::Done);
             }
             let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
             // SAFETY: the slot is this processor's, and only entries use it.
             let scratch = unsafe { &mut *slot };
             scratch.buffers = Buffers::ahead(iter)?;
-            match follow(sock, scratch, length)? {
-                Some(connection) => connection,
-                None => return Ok(()),
+            let direction = Direction::Send;
+            match follow(sock, direction, scratch, length)? {
+                Followed::Yes(connection) => connection,
+                Followed::No => return Ok(Next::Done),
+                Followed::Dns(flags) => {
+                    // All of it, not only the first segment.
+                    let (vector, skip) = Buffers::vector_start(iter);
+                    let buffers = match vector {
+                        0 => scratch.buffers,
+                        _ => Buffers::kernel_vector(vector, skip)?,
+                    };
+                    scratch.buffers = buffers;
+                    dns::put(
+                        scratch,
+                        &Operation { sock, direction, length, time_ns: now_ns, buffers },
+                        flags,
+                    );
+                    return Ok(Next::Dns(direction));
+                }
             }
         }
     };
@@ -103,7 +125,7 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     let connection = unsafe { &mut *connection };
     (connection.send_vector, connection.send_skip) = Buffers::vector_start(iter);
     connection.send_started_ns = now_ns;
-    Ok(())
+    Ok(Next::Done)
 }
 
 /// A send that has just returned.
@@ -131,18 +153,37 @@ pub(crate) fn send_started(sock: u64) -> Option<Started> {
     Some(Started { connection, time_ns, vector: entry.send_vector, skip: entry.send_skip })
 }
 
-/// Makes an entry for a socket on which a message begins; `None` when it is no TCP socket of a process, or no
-/// message begins.
+/// What became of a socket that has no entry.
+enum Followed {
+    /// It is followed from now on.
+    Yes(*mut Connection),
+    /// It is none of a process, or no message begins.
+    No,
+    /// It is a client's of the name service; with the flags of the record.
+    Dns(u16),
+}
+
+/// Makes an entry for a TCP socket of a process on which a message begins.
 #[inline(always)]
-fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*mut Connection>, Counter> {
+fn follow(
+    sock: u64,
+    direction: Direction,
+    scratch: &mut HeadScratch,
+    length: u32,
+) -> Result<Followed, Counter> {
+    let transport = socket::transport(sock)?;
     let buffers = &scratch.buffers;
-    if !buffers.are_known() || !socket::is_process_tcp(sock)? {
-        return Ok(None);
+    if transport != Transport::Tcp || !buffers.are_known() || !socket::is_file(sock)? {
+        let is_dns = transport == Transport::Udp && dns::is_datagram_of(sock, direction)?;
+        return Ok(if is_dns { Followed::Dns(0) } else { Followed::No });
+    }
+    if dns::is_stream_of(sock)? {
+        return Ok(Followed::Dns(STREAM));
     }
     let (word, length) = buffers.peek(length)?;
     let is_http2 = http2::begins(word, length);
     if !is_http2 && beginning(word, length) == Beginning::Other {
-        return Ok(None);
+        return Ok(Followed::No);
     }
     scratch.connection.id = next_connection_id();
     socket::read_tuple(sock, &mut scratch.connection.tuple)?;
@@ -150,11 +191,11 @@ fn follow(sock: u64, scratch: &mut HeadScratch, length: u32) -> Result<Option<*m
     if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
         return Err(Counter::ConnectionsFull);
     }
-    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(None) };
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(Followed::No) };
     if is_http2 {
         http2::follow(sock, connection)?;
     }
-    Ok(Some(connection))
+    Ok(Followed::Yes(connection))
 }
 
 #[inline(always)]

@@ -23,6 +23,7 @@ pub(crate) mod arch {
     pub(crate) const READV: u64 = 19;
     pub(crate) const WRITEV: u64 = 20;
     pub(crate) const SENDFILE: u64 = 40;
+    pub(crate) const CONNECT: u64 = 42;
     pub(crate) const SENDTO: u64 = 44;
     pub(crate) const RECVFROM: u64 = 45;
     pub(crate) const SENDMSG: u64 = 46;
@@ -39,6 +40,8 @@ pub(crate) mod arch {
     /// Offsets of the number, `orig_ax`, and of the fourth argument, `r10`.
     pub(super) const NUMBER: u64 = 120;
     pub(super) const FOURTH: u64 = 56;
+    /// Offset of the fifth argument, `r8`.
+    pub(super) const FIFTH: u64 = 72;
     /// The 64-bit user code segment (`__USER_CS`): a 32-bit call has other numbers.
     const USER_CS: u64 = 0x33;
 
@@ -75,6 +78,7 @@ pub(crate) mod arch {
     pub(crate) const VMSPLICE: u64 = 75;
     pub(crate) const SPLICE: u64 = 76;
     pub(crate) const TEE: u64 = 77;
+    pub(crate) const CONNECT: u64 = 203;
     pub(crate) const SENDTO: u64 = 206;
     pub(crate) const RECVFROM: u64 = 207;
     pub(crate) const SENDMSG: u64 = 211;
@@ -88,6 +92,8 @@ pub(crate) mod arch {
     /// Offsets of the number and of the fourth argument.
     pub(super) const NUMBER: u64 = 280;
     pub(super) const FOURTH: u64 = 24;
+    /// Offset of the fifth argument.
+    pub(super) const FIFTH: u64 = 32;
     /// `PSR_MODE32_BIT`: a 32-bit call has other numbers.
     const MODE_32: u64 = 0x10;
 
@@ -123,6 +129,19 @@ pub(crate) fn number(registers: u64) -> Result<u64, Counter> {
 #[inline(always)]
 pub(crate) fn fourth(registers: u64) -> Result<u64, Counter> {
     kernel::read(registers + arch::FOURTH)
+}
+
+/// The fifth argument.
+#[inline(always)]
+pub(crate) fn fifth(registers: u64) -> Result<u64, Counter> {
+    kernel::read(registers + arch::FIFTH)
+}
+
+/// Where the registers of the system call that the current thread is in are.
+#[inline(always)]
+pub(crate) fn current() -> u64 {
+    // SAFETY: the helpers have no preconditions.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
 /// The buffers of the system call that the current thread is in.

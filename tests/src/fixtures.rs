@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 15] = [
+const FILES: [(&str, &str); 20] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
@@ -24,6 +24,11 @@ const FILES: [(&str, &str); 15] = [
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
     ("calls.lua", include_str!("../fixtures/calls.lua")),
     ("gate.lua", include_str!("../fixtures/gate.lua")),
+    ("pod.json", include_str!("../fixtures/kubernetes/pod.json")),
+    ("node.json", include_str!("../fixtures/kubernetes/node.json")),
+    ("service.json", include_str!("../fixtures/kubernetes/service.json")),
+    ("endpointslice.json", include_str!("../fixtures/kubernetes/endpointslice.json")),
+    ("job.json", include_str!("../fixtures/kubernetes/job.json")),
     ("MANIFEST.MF", "Main-Class: Server\n"),
 ];
 

@@ -10,6 +10,7 @@
 //! - `SENSOR_TEST_PATIENCE`: a factor on all time limits, for slow machines.
 //! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.
 
+pub mod api_server;
 pub mod calls;
 pub mod cards;
 pub mod client;
@@ -22,9 +23,12 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod netns;
+pub mod parallel;
+pub mod pods;
 pub mod process;
 pub mod prometheus;
 pub mod receiver;
+pub mod resolver;
 pub mod sensor;
 pub mod server;
 pub mod spans;

@@ -4,7 +4,6 @@ use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use nix::sys::signal::{Signal, killpg};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::fixtures;
+use crate::parallel;
 use crate::process::{Process, program, unique};
 use crate::wait::{patience, wait_until};
 
@@ -226,30 +226,7 @@ pub fn warm_up(port: u16) {
 /// # Panics
 /// When one is not answered.
 pub fn ask(port: u16, parallel: u32, requests: u32) {
-    let next = AtomicU32::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..parallel {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= requests {
-                        break;
-                    }
-                    let url = format!("http://127.0.0.1:{port}/{number}");
-                    let agent = ureq::Agent::config_builder().max_idle_connections(0).build();
-                    let parent = format!("00-{}-00000000000000aa-01", trace(number));
-                    let request = ureq::Agent::from(agent).get(url).header("traceparent", parent);
-                    request.call().expect("ask").body_mut().read_to_vec().expect("a body");
-                }
-            });
-        }
-    });
-}
-
-/// The trace of the request for `/number`.
-#[must_use]
-pub fn trace(number: u32) -> String {
-    format!("{:032x}", u128::from(number) + 1)
+    parallel::ask(parallel, requests, |number| format!("http://127.0.0.1:{port}/{number}"));
 }
 
 /// The number in `… /number`.

@@ -35,6 +35,12 @@ impl Netns {
         netns
     }
 
+    /// Its name, as ip(8) knows it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Makes two with a cable between them; their addresses are [`ADDRESSES`].
     ///
     /// # Panics

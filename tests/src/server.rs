@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use crate::calls::Calls;
 use crate::fixtures;
 use crate::link::free_port;
+use crate::pods::Pod;
 use crate::process::{Process, copy, program};
 use crate::wait::{patience, wait_until};
 
@@ -80,6 +81,20 @@ impl Server {
                 listening(Process::start(&mut command))
             }
         };
+        Self { kind, name: kind.service().to_owned(), port, process, directory }
+    }
+
+    /// Starts Python's server in a pod.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn in_pod(pod: &Pod) -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let script = fixtures::write(directory.path(), "server.py", "server.py");
+        let (process, port) = listening(Process::start(&mut pod.command(program("python3").arg(script))));
+        let kind = Kind::Python;
         Self { kind, name: kind.service().to_owned(), port, process, directory }
     }
 

@@ -30,6 +30,8 @@ pub struct Span {
     pub first_byte_ns: Option<u64>,
     /// Attributes; numbers as text.
     pub attributes: BTreeMap<String, String>,
+    /// Attributes of its resource, but for `service.name`.
+    pub resource: BTreeMap<String, String>,
 }
 
 impl Span {
@@ -78,16 +80,16 @@ fn line(line: &str) -> Vec<Span> {
     assert!(data["resourceSpans"].is_array(), "no resourceSpans: {line}");
     let mut spans = Vec::new();
     for resource in items(&data["resourceSpans"]) {
-        let service =
-            attributes(&resource["resource"]["attributes"]).remove("service.name").unwrap_or_default();
+        let mut known = attributes(&resource["resource"]["attributes"]);
+        let service = known.remove("service.name").unwrap_or_default();
         for scope in items(&resource["scopeSpans"]) {
-            spans.extend(items(&scope["spans"]).iter().map(|value| span(&service, value)));
+            spans.extend(items(&scope["spans"]).iter().map(|value| span(&service, &known, value)));
         }
     }
     spans
 }
 
-fn span(service: &str, value: &Value) -> Span {
+fn span(service: &str, resource: &BTreeMap<String, String>, value: &Value) -> Span {
     let first = items(&value["events"]).iter().find(|event| event["name"] == "http.response.first_byte");
     Span {
         service: service.to_owned(),
@@ -100,6 +102,7 @@ fn span(service: &str, value: &Value) -> Span {
         end_ns: integer(&value["endTimeUnixNano"]),
         first_byte_ns: first.map(|event| integer(&event["timeUnixNano"])),
         attributes: attributes(&value["attributes"]),
+        resource: resource.clone(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the kernel tells of TCP connections by itself: this part needs nothing but loopback interfaces.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use tests::flows::{PORT, burst, expect, expect_all_of, of, passed, sensor};
+use tests::metrics::Metrics;
 use tests::netns::Netns;
 use tests::sensor::{Options, own_name};
 
@@ -79,4 +80,30 @@ fn what_has_no_room_is_counted() {
         assert!(what.iter().all(|count| *count > 0), "told {told:?}, lost {lost:?}");
     }
     drop(listener);
+}
+
+/// Where no way leads, the attempt never becomes a connection of the kernel's; only the functions or the call tell of it.
+#[test]
+fn an_attempt_without_a_way_is_told_where_it_can_be_seen() {
+    let sensor = sensor();
+    let netns = Netns::new();
+    let (service, port) = (own_name(), "5204");
+    netns.run(|| {
+        for address in ["198.51.100.1:5204", "[2001:db8::1]:5204"] {
+            let address: SocketAddr = address.parse().expect("an address");
+            let error = TcpStream::connect(address).expect_err("there is no way");
+            assert_eq!(error.kind(), ErrorKind::NetworkUnreachable);
+        }
+        // By the same process, later: what is told of this one was preceded by what is told of the others.
+        let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, 5204)).expect_err("nobody listens");
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    });
+    let [service, port] = of(&service, port);
+    let failed = |metrics: &Metrics, reason: &str| {
+        metrics.count("tcp_connections_failed_total", &[service, port, ("error_type", reason)])
+    };
+    expect(&sensor, &1, |metrics| failed(metrics, "refused"));
+    let metrics = sensor.metrics();
+    let is_blind = metrics.count("sensor_info", &[("route", "socket")]) == 1;
+    assert_eq!(failed(&metrics, "unreachable"), if is_blind { 0 } else { 2 });
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use tempfile::TempDir;
-use tests::logs::{Piped, Script, ask, number, piped_server, trace, warm_up};
+use tests::logs::{Piped, Script, ask, number, piped_server, warm_up};
+use tests::parallel::trace;
 use tests::receiver::Lines;
 use tests::sensor::{Options, SETTLE};
 use tests::wait::{patience, wait_until};

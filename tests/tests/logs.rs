@@ -7,7 +7,8 @@ use tempfile::TempDir;
 use tests::cards::{card, masked, search};
 use tests::fixtures;
 use tests::link::free_port;
-use tests::logs::{Piped, Record, Script, ask, number, parse, piped_server, trace, warm_up};
+use tests::logs::{Piped, Record, Script, ask, number, parse, piped_server, warm_up};
+use tests::parallel::trace;
 use tests::process::program;
 use tests::sensor::{Options, Sensor};
 use tests::spans::{self, Span};
@@ -307,8 +308,11 @@ fn an_event_loop_has_no_wrong_trace() {
     assert_eq!(lines, 2 * REQUESTS);
 }
 
+/// The JDK's server has a thread a request, which often takes up the next one before it is known that its last response
+/// was whole: a trace may be missing, and none is wrong.
 #[test]
 fn exceptions_of_the_jdk_stay_one_record() {
+    const REQUESTS: u32 = 200;
     let directory = TempDir::new().expect("make a directory");
     let _ = fixtures::java(directory.path(), "LogServer.class", "LogServer.class");
     let sensor = follow("LogServer");
@@ -316,15 +320,17 @@ fn exceptions_of_the_jdk_stay_one_record() {
     java.args(["-XX:TieredStopAtLevel=1", "-cp"]).arg(directory.path()).arg("LogServer");
     let (server, port) = piped_server(&java);
     warm_up(port);
-    ask(port, 8, 100);
+    ask(port, 8, REQUESTS);
     sensor.barrier();
     drop(server);
     let records = records(sensor);
-    let is_failed =
-        |record: &&Record| record.body.contains("SEVERE: failed /") && number(&record.body).is_some();
-    let failed: Vec<&Record> = records.iter().filter(is_failed).collect();
-    assert_eq!(failed.len(), 100, "{records:?}");
-    for record in failed {
+    let of = |words: &str| -> Vec<&Record> {
+        let is = |record: &&Record| record.body.contains(words) && number(&record.body).is_some();
+        records.iter().filter(is).collect()
+    };
+    let (asked, failed) = (of("INFO: asked /"), of("SEVERE: failed /"));
+    assert_eq!((asked.len(), failed.len()), (REQUESTS as usize, REQUESTS as usize), "{records:?}");
+    for record in &failed {
         let number = number(&record.body).expect("a number");
         let own = format!("declined /{number}\n");
         assert!(record.body.contains(&own), "{record:?}");
@@ -332,8 +338,10 @@ fn exceptions_of_the_jdk_stay_one_record() {
         assert!(record.body.contains("\nCaused by: java.lang.IllegalStateException: "), "{record:?}");
         assert!(record.body.trim_end().ends_with(" more"), "{record:?}");
         assert_eq!(record.severity, "ERROR");
-        // Its thread may have taken it up before it is known that the response before was whole.
-        assert!(record.trace_id.is_empty() || record.trace_id == trace(number), "{record:?}");
+    }
+    for record in asked.into_iter().chain(failed) {
+        let own = trace(number(&record.body).expect("a number"));
+        assert!(record.trace_id.is_empty() || record.trace_id == own, "{record:?}");
     }
 }
 
@@ -362,12 +370,12 @@ fn workers_of_gunicorn_are_one_service() {
             "{record:?}"
         );
         assert_eq!((record.severity.as_str(), record.service.as_str()), ("ERROR", "gunicorn"));
-        assert!(
-            record.trace_id.is_empty() || record.trace_id == trace(number(&record.body).unwrap()),
-            "{record:?}"
-        );
     }
-    assert_eq!(records.iter().filter(|record| record.body.contains("asked /")).count(), 200);
+    let asked: Vec<&Record> = records.iter().filter(|record| record.body.contains("asked /")).collect();
+    assert_eq!(asked.len(), 200);
+    for record in asked.iter().chain(&failed) {
+        assert_eq!(record.trace_id, trace(number(&record.body).expect("a number")), "{record:?}");
+    }
     let told = |stream: &str| -> usize {
         let of = records.iter().filter(|record| record.iostream == stream);
         of.map(|record| record.body.lines().count()).sum()

@@ -1,10 +1,10 @@
 //! Spans of one request through three services form one trace, and no other span is in it.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 use tests::fixtures;
+use tests::parallel::{self, CALLER, trace};
 use tests::process::{Process, program};
 use tests::sensor::{SETTLE, Sensor};
 use tests::server::{Kind, Server};
@@ -13,8 +13,6 @@ use tests::wait::{patience, wait_until};
 
 const PARALLEL: u32 = 20;
 const REQUESTS: u32 = 500;
-/// The span that the traces begin with.
-const CALLER: &str = "00000000000000aa";
 
 /// Python with a thread a request, then Node's event loop, then the JDK's server.
 struct Chain {
@@ -40,26 +38,8 @@ impl Chain {
 
     /// Many requests at once, each with a path of its own and a trace named after its number.
     fn ask(&self, kind: &str, parallel: u32) {
-        let next = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..parallel {
-                scope.spawn(|| {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if number >= REQUESTS {
-                            break;
-                        }
-                        let url = format!("http://127.0.0.1:{}/chain/{kind}/r{number}", self.ports[0]);
-                        let parent = format!("00-{:032x}-{CALLER}-01", u128::from(number) + 1);
-                        let agent = ureq::Agent::config_builder().max_idle_connections(0).build();
-                        let agent = ureq::Agent::from(agent);
-                        let status =
-                            agent.get(url).header("traceparent", parent).call().expect("ask").status();
-                        assert_eq!(status, 200);
-                    }
-                });
-            }
-        });
+        let port = self.ports[0];
+        parallel::ask(parallel, REQUESTS, |number| format!("http://127.0.0.1:{port}/chain/{kind}/r{number}"));
     }
 
     /// The spans by number of the request: server spans of the three services, then the client spans by whom they call.
@@ -105,11 +85,6 @@ fn left_out(sensor: &Sensor) -> u64 {
     sensor.metrics().count("sensor_parents_left_out_total", &[("cause", "ambiguous")])
 }
 
-/// The trace that a request named.
-fn named(number: u32) -> String {
-    format!("{:032x}", u128::from(number) + 1)
-}
-
 #[test]
 fn a_trace_that_is_passed_on_is_whole() {
     let sensor = Sensor::start();
@@ -121,7 +96,7 @@ fn a_trace_that_is_passed_on_is_whole() {
         };
         assert_eq!(
             (call_python.trace_id.as_str(), call_python.parent_id.as_str()),
-            (&*named(number), CALLER)
+            (&*trace(number), CALLER)
         );
         assert_child(python, call_python);
         assert_child(call_node, python);
@@ -144,7 +119,7 @@ fn no_span_gets_into_a_foreign_trace() {
         let [python, node, java, call_python, call_node, call_java] = &spans[..] else {
             panic!("{spans:#?}")
         };
-        assert_eq!(call_python.trace_id, named(number));
+        assert_eq!(call_python.trace_id, trace(number));
         assert_child(python, call_python);
         assert_child(node, call_node);
         assert_child(java, call_java);
@@ -174,7 +149,7 @@ fn one_request_after_the_other_is_one_trace_each() {
         let [python, node, java, call_python, call_node, call_java] = &spans[..] else {
             panic!("{spans:#?}")
         };
-        assert_eq!(call_python.trace_id, named(number));
+        assert_eq!(call_python.trace_id, trace(number));
         assert_child(python, call_python);
         assert_child(call_node, python);
         assert_child(node, call_node);

@@ -23,6 +23,8 @@ pub(crate) const PYTHON_VENV: Needed =
     Needed { package: "python3-venv", programs: &["python3", "/usr/lib/python3.11/ensurepip/__init__.py"] };
 pub(crate) const NPM: Needed = Needed { package: "npm", programs: &["npm"] };
 pub(crate) const RUNC: Needed = Needed { package: "runc", programs: &["runc"] };
+pub(crate) const PERL: Needed = Needed { package: "perl", programs: &["perl"] };
+pub(crate) const RSYSLOG: Needed = Needed { package: "rsyslog", programs: &["rsyslogd"] };
 pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: &["prometheus"] };
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
@@ -38,6 +40,8 @@ pub(crate) const IPROUTE: Needed = Needed { package: "iproute2", programs: &["ip
 pub(crate) const NC: Needed = Needed { package: "netcat-openbsd", programs: &["nc"] };
 pub(crate) const IPERF3: Needed = Needed { package: "iperf3", programs: &["iperf3"] };
 pub(crate) const NFT: Needed = Needed { package: "nftables", programs: &["nft"] };
+pub(crate) const DNSMASQ: Needed = Needed { package: "dnsmasq-base", programs: &["dnsmasq"] };
+pub(crate) const DIG: Needed = Needed { package: "bind9-dnsutils", programs: &["dig"] };
 pub(crate) const QEMU: Needed = Needed { package: "qemu-system-x86", programs: &["qemu-system-x86_64"] };
 pub(crate) const MKE2FS: Needed = Needed { package: "e2fsprogs", programs: &["mke2fs"] };
 pub(crate) const XZ: Needed = Needed { package: "xz-utils", programs: &["xz"] };
@@ -58,8 +62,12 @@ pub(crate) fn ensure(needed: &[Needed]) -> Result<()> {
     let mut steps = Steps::new("servers", 2);
     steps.step("bringing the package lists up to date", apt::update)?;
     steps.step(&format!("installing {}", missing.join(" ")), || apt::install(&missing))?;
-    let services =
-        [(NGINX.package, "nginx"), (PROMETHEUS.package, "prometheus"), (NGHTTP2.package, "nghttpx")];
+    let services = [
+        (NGINX.package, "nginx"),
+        (PROMETHEUS.package, "prometheus"),
+        (NGHTTP2.package, "nghttpx"),
+        (RSYSLOG.package, "rsyslog"),
+    ];
     for (package, service) in services {
         if missing.contains(&package) {
             keep_from_starting_at_boot(service);

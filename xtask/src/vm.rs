@@ -284,6 +284,8 @@ impl Lab {
             servers::OPENSSL,
             servers::BPFTOOL,
             servers::IPROUTE,
+            servers::DNSMASQ,
+            servers::DIG,
             servers::MKE2FS,
             servers::XZ,
         ])?;

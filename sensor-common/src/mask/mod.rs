@@ -54,6 +54,11 @@ pub const fn most_steps(length: u32) -> u32 {
 /// the same state. At most [`HELD_BACK`] bytes are left to it. Without, all is done.
 pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    all(text, length, state, more)
+}
+
+/// The same for the first `length` bytes of any text, as the kernel does it.
+fn all(text: &mut (impl Text + ?Sized), length: u32, state: &mut State, more: bool) -> usize {
     let mut steps = 0;
     while state.at() < length {
         if state.can_pass() && pass(text, state, length, more) {
@@ -96,6 +101,19 @@ pub fn step(text: &(impl Text + ?Sized), state: &mut State, length: u32) -> u32 
     }
     state.come_to(at);
     0
+}
+
+/// Whether a text may hold a card. Where it does not, which is quickly said of most texts, [`in_place`] changes nothing.
+#[must_use]
+pub fn may_hold(text: &[u8]) -> bool {
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    let mut state = State::NEW;
+    while state.at() < length {
+        if !pass(text, &mut state, length, false) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Judges what has ended.

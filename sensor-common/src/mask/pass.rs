@@ -51,7 +51,7 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
         skip = 0;
         let joints = !digits & digits << 1 & digits >> 1;
         if long(digits | joints) != 0 {
-            match look(text, base.wrapping_sub(SEEN), digits, joints, ends) {
+            match look(text, base, digits, joints, ends) {
                 Look::Clear => {}
                 Look::Anew(at) => {
                     base = state.recall(base.wrapping_sub(SEEN).wrapping_add(at)) & !(WORD - 1);
@@ -98,12 +98,20 @@ enum Look {
     Found(u32),
 }
 
+/// [`Text::bits`] of the bytes that are seen again, and those from `base`. The two are read apart: a text in the kernel has other
+/// bytes before its first, where nothing is seen again.
+#[inline(always)]
+fn around(text: &(impl Text + ?Sized), base: u32, outside: impl Fn(u64) -> u64 + Copy) -> u64 {
+    let seen = text.bits::<{ SEEN / WORD }>(base.wrapping_sub(SEEN), outside) & ((1 << SEEN) - 1);
+    text.bits::<{ STRIDE / WORD }>(base, outside) << SEEN | seen
+}
+
 /// Looks at the stretches closely: which bytes between digits are separators, and how many digits there are.
 #[inline(always)]
-fn look(text: &(impl Text + ?Sized), from: u32, digits: u64, joints: u64, ends: bool) -> Look {
-    let separators = text.bits::<8>(from, no_separators);
+fn look(text: &(impl Text + ?Sized), base: u32, digits: u64, joints: u64, ends: bool) -> Look {
+    let separators = around(text, base, no_separators);
     // The last byte of an escape may be a letter.
-    let letters = text.bits::<8>(from, no_percent_signs) << 2;
+    let letters = around(text, base, no_percent_signs) << 2;
     let stretches = digits | joints & (separators | letters);
     let mut places = long(stretches);
     for _ in 0..rolled(STRETCHES) {

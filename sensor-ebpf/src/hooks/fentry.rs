@@ -25,7 +25,7 @@ use crate::{
     emit::now,
     globals::offset,
     kernel,
-    maps::{NEXT_RECVMSG, NEXT_SENDMSG},
+    maps::{NEXT_RECVMSG, NEXT_SENDMSG, NEXT_SENDMSG_ENTRY},
     next::Next,
     observe::{Operation, followed, known_or, observe, observe_on, send_started, send_starts},
     target,
@@ -33,16 +33,14 @@ use crate::{
 
 #[fentry(function = "tcp_sendmsg")]
 fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
-    if let Err(cause) = try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2)) {
-        fail(&ctx, cause);
-    }
+    finish(&ctx, try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2)), &NEXT_SENDMSG_ENTRY);
     0
 }
 
 #[inline(always)]
-fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<(), Counter> {
+fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<Next, Counter> {
     if size == 0 {
-        return Ok(());
+        return Ok(Next::Done);
     }
     let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
     send_starts(sock, message + offset!(msghdr_iter), length, now())

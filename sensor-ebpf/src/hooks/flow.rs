@@ -3,6 +3,7 @@
 //! ```c
 //! TRACE_EVENT(inet_sock_set_state, TP_PROTO(const struct sock *sk, const int oldstate, const int newstate))
 //! DEFINE_EVENT(tcp_event_sk, tcp_receive_reset, TP_PROTO(struct sock *sk))
+//! int tcp_v4_connect(struct sock *sk, struct sockaddr *uaddr, int addr_len);  // IPv6: tcp_v6_connect
 //! TRACE_EVENT(tcp_send_reset, TP_PROTO(const struct sock *sk, const struct sk_buff *skb, ...))
 //! ```
 //!
@@ -10,13 +11,19 @@
 //! name of whoever runs just then, and no task is read there. Before `CLOSE` it has written `sk_err` and stopped
 //! counting.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, fexit, raw_tracepoint},
+    programs::{BtfTracePointContext, FExitContext, RawTracePointContext},
+};
 use sensor_common::{
     cause::Counter,
     flow::{FlowCounter, FlowKind},
 };
 
-use crate::flow;
+use crate::{
+    flow,
+    kernel::{Memory, Probed, Reads, Vouched},
+};
 
 /// Of `include/net/tcp_states.h`.
 const ESTABLISHED: i32 = 1;
@@ -26,10 +33,39 @@ const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 const NEW_SYN_RECV: i32 = 12;
 
+/// Where the kernel vouches for the argument, members are loaded; a helper's call for each costs ten times as much.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state(ctx: BtfTracePointContext) -> i32 {
+    let (old, new): (i32, i32) = (ctx.arg(1), ctx.arg(2));
+    if is_told(old, new)
+        && let Some(sock) = flow::as_tcp(ctx.arg(0))
+    {
+        finish(changed::<Vouched>(sock, old, new));
+    }
+    0
+}
+
 #[raw_tracepoint(tracepoint = "inet_sock_set_state")]
 fn inet_sock_set_state(ctx: RawTracePointContext) -> u32 {
     finish(try_state(ctx.arg(0), ctx.arg(1), ctx.arg(2)))
 }
+
+/// Defines the return of a function that connects, where functions can be traced.
+macro_rules! connect {
+    ($name:ident, $function:literal) => {
+        #[fexit(function = $function)]
+        fn $name(ctx: FExitContext) -> i32 {
+            let returned: i32 = ctx.arg(3);
+            if flow::has_no_way(returned) {
+                finish(flow::unroutable(ctx.arg(0), ctx.arg(1), Memory::Kernel, returned));
+            }
+            0
+        }
+    };
+}
+
+connect!(tcp_connect, "tcp_v4_connect");
+connect!(tcp6_connect, "tcp_v6_connect");
 
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 fn tcp_receive_reset(ctx: RawTracePointContext) -> u32 {
@@ -51,18 +87,25 @@ fn finish(result: Result<(), Counter>) -> u32 {
 
 #[inline(always)]
 fn try_state(sock: u64, old: i32, new: i32) -> Result<(), Counter> {
+    if is_told(old, new) && flow::is_tcp(sock)? { changed::<Probed>(sock, old, new) } else { Ok(()) }
+}
+
+/// Whether a change of this kind is told: most are on the way to an end.
+#[inline(always)]
+fn is_told(old: i32, new: i32) -> bool {
     let starts = new == SYN_SENT || new == ESTABLISHED || new == LISTEN;
-    let ends = new == CLOSE && old != LISTEN && old != CLOSE;
-    if !(starts || ends) || !flow::is_tcp(sock)? {
-        return Ok(());
-    }
+    starts || new == CLOSE && old != LISTEN && old != CLOSE
+}
+
+#[inline(always)]
+fn changed<R: Reads>(sock: u64, old: i32, new: i32) -> Result<(), Counter> {
     match (old, new) {
         (_, SYN_SENT) => flow::connects(sock),
-        (SYN_SENT, ESTABLISHED) => flow::established(sock, false),
-        (SYN_RECV, ESTABLISHED) => flow::established(sock, true),
-        (_, LISTEN) => flow::listens(sock),
-        (SYN_SENT | SYN_RECV, CLOSE) => flow::failed(sock, old == SYN_RECV),
-        (_, CLOSE) => flow::closed(sock),
+        (SYN_SENT, ESTABLISHED) => flow::established::<R>(sock, false),
+        (SYN_RECV, ESTABLISHED) => flow::established::<R>(sock, true),
+        (_, LISTEN) => flow::listens::<R>(sock),
+        (SYN_SENT | SYN_RECV, CLOSE) => flow::failed::<R>(sock, old == SYN_RECV),
+        (_, CLOSE) => flow::closed::<R>(sock),
         _ => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod close;
+mod dns;
 mod fentry;
 mod flow;
 mod log;

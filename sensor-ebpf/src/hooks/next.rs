@@ -7,11 +7,11 @@ use aya_ebpf::{
     maps::ProgramArray,
     programs::{FExitContext, RawTracePointContext},
 };
-use sensor_common::{cause::Counter, connection::Direction};
+use sensor_common::{cause::Counter, connection::Direction, flow::FlowCounter};
 
 use crate::{
     count::fail,
-    emit, http2,
+    emit, flow, http2,
     maps::{NEXT, NEXT_RECVMSG, NEXT_SENDMSG},
     next::Next,
 };
@@ -35,6 +35,7 @@ fn go(ctx: &impl EbpfContext, programs: &ProgramArray, next: Next) {
         Next::Done => {}
         Next::Walk(direction) => http2::give_up(direction),
         Next::Tell(_) => fail(ctx, Counter::Untold),
+        Next::Dns(_) => flow::count(FlowCounter::DnsUnread),
     }
 }
 

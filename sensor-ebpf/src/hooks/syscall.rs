@@ -20,7 +20,8 @@ use crate::{
     buffers::Buffers,
     count::fail,
     emit::now,
-    kernel,
+    flow, globals,
+    kernel::{self, Memory},
     maps::{IN_FLIGHT, InFlight, NEXT},
     next::Next,
     observe::{Operation, known_or, observe},
@@ -108,7 +109,11 @@ fn sys_exit(ctx: RawTracePointContext) -> u32 {
 
 #[inline(always)]
 fn try_exit(registers: u64, returned: i64) -> Result<Next, Counter> {
-    if !carries_data(registers::number(registers)?) {
+    let number = registers::number(registers)?;
+    if !carries_data(number) {
+        if number == arch::CONNECT && flow::has_no_way(returned as i32) && globals::flows() {
+            unroutable(registers, returned as i32)?;
+        }
         return Ok(Next::Done);
     }
     let thread = bpf_get_current_pid_tgid();
@@ -117,6 +122,20 @@ fn try_exit(registers: u64, returned: i64) -> Result<Next, Counter> {
     let left = leave(in_flight, returned);
     let _ = IN_FLIGHT.remove(thread);
     left
+}
+
+/// A `connect` failed because no way leads there.
+#[inline(always)]
+fn unroutable(registers: u64, returned: i32) -> Result<(), Counter> {
+    if !target::is_current() {
+        return Ok(());
+    }
+    let Some(call) = registers::call(registers)? else { return Ok(()) };
+    let [descriptor, to, _] = call.arguments;
+    match socket::of_descriptor(descriptor as u32)? {
+        Some(sock) => flow::unroutable(sock, to, Memory::User, returned),
+        None => Ok(()),
+    }
 }
 
 /// What a call was given: where its bytes are, and the `struct mmsghdr` array whose result is not a length.

@@ -2,7 +2,7 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{FEntry, FExit, Program, ProgramError, RawTracePoint},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError, RawTracePoint},
 };
 
 use super::{CaptureError, Kernel, Route, load::MARK, next};
@@ -14,10 +14,13 @@ const COMMON: [(&str, &str); 4] = [
     ("sched_process_fork", "sched_process_fork"),
     ("sched_process_exit", "sched_process_exit"),
 ];
-/// The program of connections, named as its tracepoint.
+/// The program of connections, named as its tracepoint, and its better form where its arguments have types.
 const FLOW: &str = "inet_sock_set_state";
+const FLOW_TYPED: &str = "tcp_state";
 /// Programs of resets, named as their tracepoints.
 const RESETS: [&str; 2] = ["tcp_receive_reset", "tcp_send_reset"];
+/// Programs at the return of functions that connect.
+const CONNECT: [(&str, &str); 2] = [("tcp_connect", "tcp_v4_connect"), ("tcp6_connect", "tcp_v6_connect")];
 /// Programs of the socket route, named as their tracepoints.
 const SOCKET: [&str; 2] = ["sock_send_length", "sock_recv_length"];
 /// The program of the fentry route at a function's entry, and the function.
@@ -31,6 +34,20 @@ const SENDPAGE: (&str, &str) = ("tcp_sendpage_exit", "tcp_sendpage");
 /// went, and since.
 const RECVMSG: [(u32, &str); 3] = [(6, "tcp_recvmsg_6"), (5, "tcp_recvmsg_5"), (4, "tcp_recvmsg_4")];
 const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
+/// A function that receives datagrams, and its programs by the number of its parameters as in [`RECVMSG`].
+type Receive = (&'static str, [(u32, &'static str); 3]);
+/// Programs of the fentry route for the datagrams of both families: that at the entry of the function that sends, and
+/// those at the return of the one that receives.
+const UDP: [((&str, &str), Receive); 2] = [
+    (
+        ("dns_udp_send", "udp_sendmsg"),
+        ("udp_recvmsg", [(6, "dns_udp_receive_6"), (5, "dns_udp_receive_5"), (4, "dns_udp_receive_4")]),
+    ),
+    (
+        ("dns_udp6_send", "udpv6_sendmsg"),
+        ("udpv6_recvmsg", [(6, "dns_udp6_receive_6"), (5, "dns_udp6_receive_5"), (4, "dns_udp6_receive_4")]),
+    ),
+];
 /// Programs of the syscall route, named as their tracepoints. The return first: an entry without its return would
 /// leave its note behind.
 const SYSCALL: [&str; 2] = ["sys_exit", "sys_enter"];
@@ -86,12 +103,63 @@ pub(super) fn flow(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError>
             "the kernel's BTF does not describe struct tcp_sock".to_owned(),
         ));
     }
+    let Err(error) = typed_tracepoint(ebpf, FLOW_TYPED, FLOW) else { return Ok(()) };
+    tracing::debug!("states of connections are read by helpers: {}", error.brief());
+    unload(ebpf, [FLOW_TYPED]);
     raw_tracepoint(ebpf, FLOW, FLOW)
+}
+
+fn typed_tracepoint(ebpf: &mut Ebpf, name: &str, tracepoint: &str) -> Result<(), CaptureError> {
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    let program: &mut BtfTracePoint = get(ebpf, name)?;
+    let loaded = program.load(tracepoint, &btf);
+    loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))
+}
+
+/// Attaches the programs that see attempts to connect to where no way leads, on the fentry route.
+pub(super) fn connects(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
+    if route != Route::Fentry {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    // A kernel whose IPv6 is a module, or not there, has only the first.
+    let there = kernel.udp_recvmsg_parameters.map(|parameters| parameters.is_some());
+    for ((name, function), _) in CONNECT.into_iter().zip(there).filter(|(_, there)| *there) {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    Ok(())
 }
 
 /// Attaches the programs of resets.
 pub(super) fn resets(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
     RESETS.into_iter().try_for_each(|name| raw_tracepoint(ebpf, name, name))
+}
+
+/// Loads the programs that tell messages of the name service, which the hooks of `route` reach, and attaches those that
+/// the fentry route has for datagrams.
+pub(super) fn dns(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<(), CaptureError> {
+    next::load_dns(ebpf, route)?;
+    if route != Route::Fentry {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    // A kernel whose IPv6 is a module, or not there, has the functions of IPv4 alone.
+    for (parameters, (send, receive)) in kernel.udp_recvmsg_parameters.into_iter().zip(UDP) {
+        let Some(parameters) = parameters else { continue };
+        let (_, name) = receive.1.into_iter().find(|(known, _)| *known == parameters).ok_or_else(|| {
+            CaptureError::Unsupported(format!("no program for this kernel's {}", receive.0))
+        })?;
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(receive.0, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+        let (name, function) = send;
+        let program: &mut FEntry = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    Ok(())
 }
 
 /// Attaches the programs of `route`, and then loads those that finish an operation for them; what was attached of it
@@ -116,6 +184,7 @@ fn unload(ebpf: &mut Ebpf, programs: impl IntoIterator<Item = &'static str>) {
             Some(Program::FEntry(program)) => program.unload(),
             Some(Program::FExit(program)) => program.unload(),
             Some(Program::RawTracePoint(program)) => program.unload(),
+            Some(Program::BtfTracePoint(program)) => program.unload(),
             _ => Ok(()),
         };
     }

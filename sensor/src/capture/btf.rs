@@ -55,6 +55,8 @@ pub struct Kernel {
     pub pipe_write: &'static str,
     /// Parameters of `tcp_recvmsg`, where the kernel has such a function.
     pub recvmsg_parameters: Option<u32>,
+    /// Parameters of `udp_recvmsg` and `udpv6_recvmsg`, where the kernel itself has such a function.
+    pub udp_recvmsg_parameters: [Option<u32>; 2],
     /// Where the members lie that the programs of connections read; `None` when one is not there.
     pub flow_offsets: Option<FlowOffsets>,
 }
@@ -78,6 +80,8 @@ impl Kernel {
                 "pipe_write"
             },
             recvmsg_parameters: types.parameters("tcp_recvmsg").ok(),
+            udp_recvmsg_parameters: ["udp_recvmsg", "udpv6_recvmsg"]
+                .map(|function| types.parameters(function).ok()),
             flow_offsets: types.flow_offsets().ok(),
         };
         drop(types);
@@ -172,6 +176,7 @@ impl Types {
             segs_in: self.offset("tcp_sock", &["segs_in"])?,
             total_retrans: self.offset("tcp_sock", &["total_retrans"])?,
             srtt_us: self.offset("tcp_sock", &["srtt_us"])?,
+            msghdr_name: self.offset("msghdr", &["msg_name"])?,
         })
     }
 

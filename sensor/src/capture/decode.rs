@@ -101,7 +101,8 @@ fn frames_event<'a>(frames: &record::Frames, bytes: &'a [u8]) -> protocol::Frame
     }
 }
 
-fn task(task: record::Task) -> protocol::Task {
+/// A task as the parsers see it.
+pub(super) fn task(task: record::Task) -> protocol::Task {
     protocol::Task { tgid: task.tgid, tid: task.tid, comm: task.comm }
 }
 

@@ -5,16 +5,26 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use sensor_common::{
-    flow::{Flow, FlowCounter, FlowKind},
-    record::Record as _,
+    flow::{Flow, FlowCounter, FlowKind, STREAM},
+    record::{Head, Prefix, Record as _, SEND},
 };
 use tokio::io::unix::AsyncFd;
 
-use super::{Capability, CaptureError, Kernel, attach, decode::address, session::take};
-use crate::{
-    flow::{Ends, Event, What},
-    protocol,
+use super::{
+    Capability, CaptureError, Kernel, Route, attach,
+    decode::{address, task},
+    session::take,
 };
+use crate::flow::{Ends, Event, What, dns};
+
+/// What a record tells.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A change of a connection.
+    Event(Event),
+    /// A message of the name service.
+    Dns(dns::Captured<'a>),
+}
 
 /// The programs of connections and their maps.
 pub struct Flows {
@@ -26,9 +36,13 @@ pub struct Flows {
 }
 
 impl Flows {
-    /// Attaches the programs that the kernel allows. What it refuses is kept, and is no error: everything else works
-    /// without it.
-    pub(super) fn start(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<Self, CaptureError> {
+    /// Attaches the programs that the kernel allows, and what `route` needs beside. What the kernel refuses is kept, and is no error: everything else works without it.
+    pub(super) fn start(
+        ebpf: &mut Ebpf,
+        kernel: &Kernel,
+        route: Route,
+        wants_dns: bool,
+    ) -> Result<Self, CaptureError> {
         let states = attach::flow(ebpf, kernel);
         let runs = states.is_ok();
         let resets = runs.then(|| (Capability::TcpResets, attach::resets(ebpf)));
@@ -36,6 +50,12 @@ impl Flows {
         for (capability, attached) in [(Capability::TcpStates, states)].into_iter().chain(resets) {
             capability.learn(attached.as_ref().map(|()| String::new()).map_err(CaptureError::brief));
             refused.extend(attached.err());
+        }
+        if runs {
+            refused.extend(attach::connects(ebpf, kernel, route).err());
+        }
+        if runs && wants_dns {
+            refused.extend(attach::dns(ebpf, kernel, route).err());
         }
         let ring = RingBuf::try_from(take(ebpf, "FLOW_EVENTS")?)
             .map_err(|error| CaptureError::kernel("map", "FLOW_EVENTS", error))?;
@@ -66,13 +86,13 @@ impl Flows {
     }
 
     /// Hands all records that wait, up to `limit`, to `sink`; how many there were.
-    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Event)) -> usize {
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Told<'_>)) -> usize {
         let ring = self.ring.get_mut();
         let mut records = 0;
         while records < limit {
             let Some(item) = ring.next() else { break };
             match decode(&item) {
-                Some(event) => sink(event),
+                Some(told) => sink(told),
                 None => self.rejected += 1,
             }
             records += 1;
@@ -103,9 +123,35 @@ impl Flows {
     }
 }
 
-/// Decodes one record of a connection; `None` when it is not whole or of no known kind.
+/// Decodes one record; `None` when it is not whole or of no known kind.
 #[must_use]
-pub fn decode(bytes: &[u8]) -> Option<Event> {
+pub fn decode(bytes: &[u8]) -> Option<Told<'_>> {
+    let (prefix, _) = Prefix::read(bytes)?;
+    if prefix.kind == FlowKind::Dns as u16 {
+        message(bytes).map(Told::Dns)
+    } else {
+        event(bytes).map(Told::Event)
+    }
+}
+
+fn message(bytes: &[u8]) -> Option<dns::Captured<'_>> {
+    let (head, rest) = Head::read(bytes)?;
+    let tuple = &head.tuple;
+    Some(dns::Captured {
+        socket: head.key,
+        is_sent: head.prefix.flags & SEND != 0,
+        is_stream: head.prefix.flags & STREAM != 0,
+        time_ns: head.time_ns,
+        bytes: rest.get(..head.prefix.payload as usize)?,
+        length: head.operation_len as usize,
+        task: task(head.task),
+        netns: tuple.netns,
+        local: address(tuple.local_address, tuple.local_port),
+        remote: address(tuple.remote_address, tuple.remote_port),
+    })
+}
+
+fn event(bytes: &[u8]) -> Option<Event> {
     let (flow, _) = Flow::read(bytes)?;
     let kinds = [
         (FlowKind::Opened, What::Opened),
@@ -124,11 +170,7 @@ pub fn decode(bytes: &[u8]) -> Option<Event> {
         started_ns: (flow.started_ns != 0).then_some(flow.started_ns),
         error: i32::try_from(flow.error).unwrap_or_default(),
         totals: flow.totals.into(),
-        task: (flow.task.tgid != 0).then_some(protocol::Task {
-            tgid: flow.task.tgid,
-            tid: flow.task.tid,
-            comm: flow.task.comm,
-        }),
+        task: (flow.task.tgid != 0).then_some(task(flow.task)),
         ends: Ends {
             netns: tuple.netns,
             local: address(tuple.local_address, tuple.local_port),
@@ -156,10 +198,25 @@ mod tests {
             },
             ..Flow::default()
         };
-        let event = decode(flow.bytes()).unwrap();
+        let Some(Told::Event(event)) = decode(flow.bytes()) else { panic!("no event") };
         assert_eq!((event.what, event.error), (What::Failed, 111));
         assert_eq!(event.ends.remote, "10.0.0.1:80".parse().unwrap());
         assert_eq!((event.started_ns, event.task, event.cookie), (None, None, None));
+    }
+
+    #[test]
+    fn a_message_of_the_name_service_has_as_many_bytes_as_it_says() {
+        let head = Head {
+            prefix: Prefix { kind: FlowKind::Dns as u16, flags: SEND | STREAM, payload: 3 },
+            operation_len: 40,
+            ..Head::default()
+        };
+        let mut bytes = head.bytes().to_vec();
+        assert!(decode(&bytes).is_none());
+        bytes.extend_from_slice(b"abcd");
+        let Some(Told::Dns(message)) = decode(&bytes) else { panic!("no message") };
+        assert_eq!((message.bytes, message.length), (&b"abc"[..], 40));
+        assert!(message.is_sent && message.is_stream);
     }
 
     #[test]

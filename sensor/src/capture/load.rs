@@ -50,6 +50,8 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     // What nobody asked for takes no more memory than a map must: a page, an entry.
     let log_ring_bytes = settings.log_ring_bytes.unwrap_or(UNUSED_RING_BYTES);
     let log_entries = if settings.log_ring_bytes.is_some() { LOG_ENTRIES } else { 1 };
+    let flows = settings.flows && kernel.flow_offsets.is_some();
+    let dns_port = if flows { u32::from(settings.dns_port) } else { 0 };
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
@@ -58,6 +60,8 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
         .override_global("SENSOR_TGID", &own, true)
         .override_global("SELECTED_ONLY", &selected_only, true)
+        .override_global("FLOWS", &u32::from(flows), true)
+        .override_global("DNS_PORT", &dns_port, true)
         .override_global("WAKE_BYTES", &wake_bytes, true)
         .override_global("LOG_WAKE_BYTES", &log_wake_bytes, true)
         .override_global(aya_log::LEVEL, &log_level, true)

@@ -18,7 +18,7 @@ mod settings;
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use decode::{Record, decode};
 pub use error::CaptureError;
-pub use flow::{Flows, decode as decode_flow};
+pub use flow::{Flows, Told, decode as decode_flow};
 pub use log::{LogCapture, LogRecord, Pipes, Started, decode as decode_log};
 pub use probe::{Answer, Capability};
 pub use session::{Capture, Drained, Fill};

@@ -1,10 +1,11 @@
 //! The programs that finish an operation, which the hooks of a route reach by tail calls: those that walk HTTP/2 frames,
-//! and those that mask a head and tell it. Loaded, not attached, and put where the hooks find them.
+//! those that mask a head and tell it, and those that tell a message of the name service. Loaded, not attached, and put
+//! where the hooks find them.
 
 use aya::{
     Btf, Ebpf,
     maps::ProgramArray,
-    programs::{FExit, ProgramError, ProgramFd, RawTracePoint},
+    programs::{Program, ProgramError, ProgramFd},
 };
 
 use super::{CaptureError, Route};
@@ -25,6 +26,10 @@ const FENTRY: [Next; 4] = [
     ("tell_sendmsg", "NEXT_SENDMSG", 3),
 ];
 const RECVMSG: &str = "NEXT_RECVMSG";
+/// Those of the name service, by route. A route's last needs what the others do not, or its kernel may lack it.
+const DNS_FENTRY: [Next; 2] = [("dns_recvmsg", RECVMSG, 4), ("dns_sendmsg", "NEXT_SENDMSG_ENTRY", 5)];
+const DNS_SOCKET: [Next; 2] = [("dns_receive", "NEXT", 4), ("dns_send", "NEXT", 5)];
+const DNS_SYSCALL: [Next; 2] = [("dns_receive", "NEXT", 4), ("dns_sys_send", "NEXT", 5)];
 
 /// The programs of a route.
 pub(super) fn programs(route: Route) -> impl Iterator<Item = &'static str> {
@@ -41,9 +46,25 @@ const fn of(route: Route) -> [Next; 4] {
 /// Loads the programs of a route. Its hooks must be loaded before: a map of programs takes the kind of the first
 /// that uses it.
 pub(super) fn load(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
-    for (name, map, place) in of(route) {
+    load_all(ebpf, &of(route))
+}
+
+/// Loads the programs of a route that tell messages of the name service.
+pub(super) fn load_dns(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
+    load_all(
+        ebpf,
+        match route {
+            Route::Fentry => &DNS_FENTRY,
+            Route::Socket => &DNS_SOCKET,
+            Route::Syscall => &DNS_SYSCALL,
+        },
+    )
+}
+
+fn load_all(ebpf: &mut Ebpf, programs: &[Next]) -> Result<(), CaptureError> {
+    for &(name, map, place) in programs {
         let error = |error| CaptureError::kernel("load", name, error);
-        let program = load_one(ebpf, name, map, route).map_err(error)?;
+        let program = load_one(ebpf, name, map).map_err(error)?;
         let failed = |error| CaptureError::kernel("fill", map, error);
         let found = ebpf
             .map_mut(map)
@@ -53,20 +74,22 @@ pub(super) fn load(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
     Ok(())
 }
 
-fn load_one(ebpf: &mut Ebpf, name: &str, map: &str, route: Route) -> Result<ProgramFd, ProgramError> {
-    let program = ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)?;
-    match route {
-        Route::Socket | Route::Syscall => {
-            let program: &mut RawTracePoint = program.try_into()?;
+fn load_one(ebpf: &mut Ebpf, name: &str, map: &str) -> Result<ProgramFd, ProgramError> {
+    let function = if map == RECVMSG { "tcp_recvmsg" } else { "tcp_sendmsg" };
+    let fd = match ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)? {
+        Program::RawTracePoint(program) => {
             program.load()?;
             program.fd()?.try_clone()
         }
-        Route::Fentry => {
-            let function = if map == RECVMSG { "tcp_recvmsg" } else { "tcp_sendmsg" };
-            let program: &mut FExit = program.try_into()?;
+        Program::FEntry(program) => {
             program.load(function, &Btf::from_sys_fs()?)?;
             program.fd()?.try_clone()
         }
-    }
-    .map_err(ProgramError::from)
+        Program::FExit(program) => {
+            program.load(function, &Btf::from_sys_fs()?)?;
+            program.fd()?.try_clone()
+        }
+        _ => return Err(ProgramError::UnexpectedProgramType),
+    };
+    fd.map_err(ProgramError::from)
 }

@@ -92,7 +92,8 @@ impl Capture {
             }
             None => None,
         };
-        let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel)).transpose()?;
+        let wants_dns = settings.dns_port != 0;
+        let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel, route, wants_dns)).transpose()?;
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)

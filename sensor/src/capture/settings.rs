@@ -53,4 +53,6 @@ pub struct Settings {
     pub selected_only: bool,
     /// Whether connections are followed below HTTP.
     pub flows: bool,
+    /// Port of the name service whose clients are followed with the connections; 0 leaves them alone.
+    pub dns_port: u16,
 }

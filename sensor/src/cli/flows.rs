@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::args::{Flows, Sort};
 use super::display::{bytes, column, duration, printable};
+use crate::config::Networks;
 use crate::flow::{Dumper, Places, Totals, own};
 use crate::identity::Processes;
 
@@ -38,7 +39,7 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
     if dump.failed > 0 {
         tracing::warn!("{} network namespaces could not be read", dump.failed);
     }
-    let mut places = Places::new(own());
+    let mut places = Places::new(own(), Networks::default(), 0);
     let addresses = dump.namespaces.iter();
     places.set_addresses(
         addresses.flat_map(|found| found.addresses.iter().map(|address| (found.inode, *address))),
@@ -50,8 +51,8 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
         for socket in &namespace.sockets.connected {
             // One with children that hold it as well is named by the first, which is the oldest.
             let holder = holders.get(&socket.inode).and_then(|holders| holders.iter().min());
-            if let Some(service) = holder.and_then(|holder| processes.find(*holder)) {
-                services.insert((namespace.inode, socket.local, socket.remote), service);
+            if let Some(process) = holder.and_then(|holder| processes.find(*holder)) {
+                services.insert((namespace.inode, socket.local, socket.remote), process.name);
             }
         }
     }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::Config,
+    identity::Kubernetes,
     log::{self, Reader, Sink},
     mask::Masker,
     metric::{Registry, Shared, endpoint, family},
@@ -44,6 +45,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
 
     let mut hangup = signal(SignalKind::hangup()).context("cannot watch for SIGHUP")?;
 
+    let kubernetes = Kubernetes::start(&config.kubernetes)?;
     let registry = Shared::new(Registry::new(config.metric.max_series));
     let shipper =
         tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;
@@ -61,7 +63,8 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         Masker::new(&config.mask).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?,
     );
     let log_capture = capture.take_logs();
-    let mut pipeline = Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker))?;
+    let mut pipeline =
+        Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker), kubernetes.as_ref())?;
     if let Some(log_capture) = log_capture {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
@@ -73,7 +76,12 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());
-    let serve = endpoint::serve(listener, registry, shipping.status(), wait_for_drop(stopped));
+    let serve = endpoint::serve(
+        listener,
+        registry,
+        shipping.status(kubernetes.as_ref().map(Kubernetes::report)),
+        wait_for_drop(stopped),
+    );
     let server = tokio::spawn(serve);
 
     let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));
@@ -119,7 +127,9 @@ fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, regi
         tracing::warn!("the {} route is not available: {}", route.name(), error.brief());
     }
     let route = capture.route().name();
-    tracing::info!("capturing by the {route} route on kernel {kernel}; metrics at http://{address}/metrics");
+    tracing::info!(
+        "capturing by the {route} route on kernel {kernel}, which masks card numbers; metrics at http://{address}/metrics"
+    );
     registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
 }
 

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::Run;
 use crate::config::Config;
+use crate::identity::kubernetes;
 use crate::metric::endpoint::Status;
 use crate::ship::Shipper;
 
@@ -37,14 +38,18 @@ impl Shipping {
     }
 
     /// What `/status` shows.
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self, kubernetes: Option<kubernetes::Report>) -> Status {
         let shipper = Arc::clone(&self.shipper);
-        Arc::new(move || match shipper.try_lock() {
-            Ok(shipper) => {
-                let ship = shipper.as_ref().map(Shipper::status);
-                json!({ "version": env!("CARGO_PKG_VERSION"), "ship": ship })
-            }
-            Err(_) => json!({ "version": env!("CARGO_PKG_VERSION"), "ship": null, "busy": true }),
+        Arc::new(move || {
+            let mut status = match shipper.try_lock() {
+                Ok(shipper) => {
+                    let ship = shipper.as_ref().map(Shipper::status);
+                    json!({ "version": env!("CARGO_PKG_VERSION"), "ship": ship })
+                }
+                Err(_) => json!({ "version": env!("CARGO_PKG_VERSION"), "ship": null, "busy": true }),
+            };
+            status["kubernetes"] = json!(kubernetes.as_ref().map(kubernetes::Report::status));
+            status
         })
     }
 

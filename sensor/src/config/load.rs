@@ -97,6 +97,9 @@ impl Config {
         within("http.max_connections", &self.http.max_connections, &connections)?;
         within("flow.max_connections", &self.flow.max_connections, &connections)?;
         lasts("flow.interval", self.flow.interval, &FLOW_INTERVAL)?;
+        within("flow.dns.port", &self.flow.dns.port, &(1..=u16::MAX))?;
+        within("flow.dns.max_names", &self.flow.dns.max_names, &(1..=100_000))?;
+        lasts("flow.dns.timeout", self.flow.dns.timeout, &(SECOND..=MINUTE))?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
         lasts("http.pair_timeout", self.http.pair_timeout, &PAIR_TIMEOUT)?;
         self.validate_ship()?;
@@ -318,6 +321,8 @@ metric: {max_series: 10}
         );
         assert!(refused("capture: {ring_bytes: 1024}").contains("65536 to 1073741824"));
         assert_eq!(refused("flow: {interval: 2h}"), "`flow.interval` is 2h, but must be 1s to 1h");
+        assert_eq!(refused("flow: {dns: {port: 0}}"), "`flow.dns.port` is 0, but must be 1 to 65535");
+        assert!(refused("flow: {networks: {pod: [10.0.0.0/40]}}").contains("flow.networks.pod[0]"));
         assert!(refused("http: {max_routes: 0}").contains("1 to 10000"));
         assert!(refused("target: {processes: ['']}").contains("target.processes"));
         assert!(refused("log: 'a=b=c'").contains("`log`"));

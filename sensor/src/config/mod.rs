@@ -8,6 +8,8 @@ mod deployed;
 mod duration;
 mod environment;
 mod error;
+mod flow;
+mod kubernetes;
 mod load;
 mod logs;
 #[cfg(test)]
@@ -16,6 +18,8 @@ mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
+pub use flow::{Dns, Flow, Networks};
+pub use kubernetes::{Enabled, Kubernetes};
 pub use logs::Logs;
 pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};
 pub use ship::Ship;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Logs, Ship};
+use super::{Flow, Kubernetes, Logs, Ship};
 use crate::capture;
 
 /// All settings.
@@ -24,6 +24,8 @@ pub struct Config {
     pub capture: Capture,
     /// Which processes are observed.
     pub target: Target,
+    /// Where pods, workloads and addresses are known from.
+    pub kubernetes: Kubernetes,
     /// How HTTP is read.
     pub http: Http,
     /// How connections are followed, whatever is spoken on them.
@@ -45,6 +47,7 @@ impl Default for Config {
             log: "info".to_owned(),
             capture: Capture::default(),
             target: Target::default(),
+            kubernetes: Kubernetes::default(),
             http: Http::default(),
             flow: Flow::default(),
             metric: Metric::default(),
@@ -67,6 +70,7 @@ impl Config {
             log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
             flows: self.flow.enabled,
+            dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }
     }
 }
@@ -157,28 +161,6 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { max_routes: 100, max_connections: 32_768, pair_timeout: Duration::from_secs(600) }
-    }
-}
-
-/// How connections are followed, whatever is spoken on them.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
-#[serde(deny_unknown_fields, default)]
-pub struct Flow {
-    /// Whether they are.
-    pub enabled: bool,
-    /// How often the figures of open connections are read: 1s to 1h.
-    #[cfg_attr(test, schemars(with = "String"))]
-    #[serde(with = "super::duration")]
-    pub interval: Duration,
-    /// Connections that the daemon remembers: 64 to 4194304. What passes on one beyond that is told at its end, and
-    /// it is counted. One takes about 0.5 KiB of memory.
-    pub max_connections: usize,
-}
-
-impl Default for Flow {
-    fn default() -> Self {
-        Self { enabled: true, interval: Duration::from_secs(10), max_connections: 65_536 }
     }
 }
 

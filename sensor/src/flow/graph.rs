@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::table::{Names, Table};
+use super::table::{At, Names, Table};
 use super::{Ends, Failure};
 use crate::identity::Observed;
 use crate::metric::flow::Pair;
@@ -99,7 +99,8 @@ impl Table {
         let exchange = &observed.exchange;
         let endpoints = &exchange.endpoints;
         let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
-        let Some(pair) = self.used(&ends, exchange.role, &observed.service_name, names) else {
+        let at = At { tgid: Some(exchange.task.tgid), time_ns: exchange.end_ns };
+        let Some(pair) = self.used(&ends, exchange.role, &observed.service_name, at, names) else {
             return;
         };
         let took = Some(semantic::duration_ns(exchange));

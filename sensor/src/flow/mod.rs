@@ -3,9 +3,11 @@
 //! Two sources are joined in a [`Table`]. The kernel's programs tell when a connection is established, fails, ends or is
 //! reset, with its final figures ([`Event`]). Once an interval `sock_diag` tells the figures of those that are open
 //! ([`Dump`]). Both read the same counters of the same socket, and the table adds what is more than it has told
-//! already, so that each byte is counted once. No hook runs a packet.
+//! already, so that each byte is counted once. No hook runs a packet. [`dns`] follows lookups of names, whose answers say how
+//! addresses are called ([`Places`]).
 
 mod diag;
+pub mod dns;
 mod dump;
 mod event;
 mod failure;

@@ -7,17 +7,28 @@ use std::sync::Arc;
 
 use lru::LruCache;
 
-/// The most looked-up names to remember; the one not used for the longest time is forgotten.
-const NAMES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+use crate::config;
+use crate::metric::limit::Limited;
+
+/// The most addresses whose names to remember; the one not used for the longest time is forgotten.
+const NAMED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// The most names of an address; the oldest gives its place.
+const NAMES: usize = 8;
+/// How long a name counts at least, in seconds: programs keep addresses for longer than they may (a JDK for 30 s).
+const KEPT_SECONDS: u64 = 60;
+/// And at most.
+const KEPT_SECONDS_MAX: u64 = 24 * 3600;
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// Where the other end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
-    /// This host, in the namespace of its first process, or in the connection's own by the loopback.
+    /// This host, in the namespace of its first process, or in the connection's own by the loopback; or another node, by
+    /// the configuration.
     Node,
-    /// This host, in another network namespace.
+    /// This host, in another network namespace; or elsewhere, by the configuration.
     Pod,
-    /// A private address that is none of this host's.
+    /// A private address that is none of this host's, or one that the configuration names.
     Vpc,
     /// Any other address.
     Internet,
@@ -36,22 +47,35 @@ impl Network {
     }
 }
 
-/// This host's addresses and the names that were looked up.
+/// This host's addresses, the networks around it, and the names that were looked up.
 #[derive(Debug)]
 pub struct Places {
     own: Option<u32>,
+    networks: config::Networks,
     /// `None` for an address that several namespaces have.
     addresses: HashMap<IpAddr, Option<u32>>,
-    names: LruCache<IpAddr, Arc<str>>,
+    named: LruCache<IpAddr, Vec<Name>>,
+    /// Names that are told.
+    told: Limited,
+}
+
+/// A name that led to an address.
+#[derive(Debug)]
+struct Name {
+    name: Arc<str>,
+    /// The process that was told so.
+    tgid: u32,
+    until_ns: u64,
 }
 
 impl Places {
-    /// Knows only the namespace of the host itself, by its inode number.
+    /// Knows only the namespace of the host itself, by its inode number. At most `max_names` names are told.
     #[must_use]
-    pub fn new(own: Option<u32>) -> Self {
-        let mut names = LruCache::unbounded();
-        names.resize(NAMES);
-        Self { own, addresses: HashMap::new(), names }
+    pub fn new(own: Option<u32>, networks: config::Networks, max_names: usize) -> Self {
+        // Room for what is there, not for all there may be.
+        let mut named = LruCache::unbounded();
+        named.resize(NAMED);
+        Self { own, networks, addresses: HashMap::new(), named, told: Limited::new(max_names) }
     }
 
     /// Replaces what is known of this host's addresses.
@@ -65,14 +89,30 @@ impl Places {
         }
     }
 
-    /// An answer of the name service: `address` is what `name` stands for.
-    pub fn learn(&mut self, address: IpAddr, name: &Arc<str>) {
-        self.names.put(address.to_canonical(), Arc::clone(name));
+    /// An answer of the name service to a process: `address` is what `name` stands for, for so many seconds.
+    pub fn learn(&mut self, address: IpAddr, name: &Arc<str>, tgid: u32, seconds: u32, now_ns: u64) {
+        let kept = u64::from(seconds).clamp(KEPT_SECONDS, KEPT_SECONDS_MAX);
+        let names = self.named.get_or_insert_mut(address.to_canonical(), Vec::new);
+        names.retain(|known| known.until_ns > now_ns && (known.tgid != tgid || known.name != *name));
+        if names.len() >= NAMES {
+            names.remove(0);
+        }
+        names.push(Name { name: Arc::clone(name), tgid, until_ns: now_ns + kept * SECOND_NS });
     }
 
-    /// The name that led to an address.
-    pub fn name(&mut self, address: IpAddr) -> Option<Arc<str>> {
-        self.names.get(&address).cloned()
+    /// The name that led a process to an address: the last that it was told itself, else the one that all others know.
+    pub fn name(&mut self, address: IpAddr, tgid: Option<u32>, now_ns: u64) -> Option<Arc<str>> {
+        let names = self.named.get(&address)?;
+        let mut known = names.iter().rev().filter(|known| known.until_ns > now_ns);
+        let own = tgid.and_then(|tgid| known.clone().find(|known| known.tgid == tgid));
+        let name = match own {
+            Some(own) => &own.name,
+            None => {
+                let first = &known.next()?.name;
+                known.all(|other| other.name == *first).then_some(first)?
+            }
+        };
+        self.told.find(name, now_ns)
     }
 
     /// The namespace of this host where `address` is, as seen from `netns`; `None` when it is elsewhere, or in several.
@@ -93,6 +133,19 @@ impl Places {
         match self.addresses.get(&address) {
             Some(Some(found)) if Some(*found) != self.own => Network::Pod,
             Some(_) => Network::Node,
+            None => self.elsewhere(address),
+        }
+    }
+
+    fn elsewhere(&self, address: IpAddr) -> Network {
+        let known = [
+            (&self.networks.pod, Network::Pod),
+            (&self.networks.node, Network::Node),
+            (&self.networks.vpc, Network::Vpc),
+        ];
+        let found = known.into_iter().find(|(networks, _)| networks.iter().any(|net| net.contains(&address)));
+        match found {
+            Some((_, network)) => network,
             None if is_private(address) => Network::Vpc,
             None => Network::Internet,
         }
@@ -120,7 +173,12 @@ mod tests {
 
     #[test]
     fn addresses_have_their_networks() {
-        let mut places = Places::new(Some(1));
+        let networks = config::Networks {
+            pod: vec!["10.3.0.0/16".parse().unwrap()],
+            node: vec!["10.0.0.0/8".parse().unwrap()],
+            vpc: vec!["2001:db8::/32".parse().unwrap()],
+        };
+        let mut places = Places::new(Some(1), networks, 10);
         places.set_addresses(
             [(1, "10.0.0.1"), (2, "10.0.0.2"), (2, "127.0.0.1"), (2, "10.9.9.9"), (3, "10.9.9.9")]
                 .into_iter()
@@ -129,7 +187,10 @@ mod tests {
         assert_eq!(places.network(ip("127.0.0.1")), Network::Node);
         assert_eq!(places.network(ip("10.0.0.1")), Network::Node);
         assert_eq!(places.network(ip("10.0.0.2")), Network::Pod);
-        assert_eq!(places.network(ip("10.0.0.3")), Network::Vpc);
+        assert_eq!(places.network(ip("10.0.0.3")), Network::Node);
+        assert_eq!(places.network(ip("10.3.0.3")), Network::Pod);
+        assert_eq!(places.network(ip("172.16.0.3")), Network::Vpc);
+        assert_eq!(places.network(ip("2001:db8::3")), Network::Vpc);
         assert_eq!(places.network(ip("100.64.0.1")), Network::Vpc);
         assert_eq!(places.network(ip("fd00::1")), Network::Vpc);
         assert_eq!(places.network(ip("93.184.216.34")), Network::Internet);
@@ -138,11 +199,46 @@ mod tests {
         assert_eq!(places.namespace(1, ip("10.9.9.9")), None, "two namespaces have it");
     }
 
+    fn places(max_names: usize) -> Places {
+        Places::new(None, config::Networks::default(), max_names)
+    }
+
     #[test]
     fn a_name_is_remembered_by_its_address() {
-        let mut places = Places::new(None);
-        places.learn(ip("::ffff:192.0.2.1"), &"api.example.com".into());
-        assert_eq!(places.name(ip("192.0.2.1")).as_deref(), Some("api.example.com"));
-        assert_eq!(places.name(ip("192.0.2.2")), None);
+        let mut places = places(10);
+        places.learn(ip("::ffff:192.0.2.1"), &"api.example.com".into(), 1, 300, 0);
+        let at = |seconds| seconds * SECOND_NS;
+        assert_eq!(places.name(ip("192.0.2.1"), Some(1), at(299)).as_deref(), Some("api.example.com"));
+        assert_eq!(places.name(ip("192.0.2.1"), None, at(299)).as_deref(), Some("api.example.com"));
+        assert_eq!(places.name(ip("192.0.2.1"), Some(1), at(300)), None);
+        assert_eq!(places.name(ip("192.0.2.2"), Some(1), 0), None);
+        places.learn(ip("192.0.2.2"), &"short".into(), 1, 0, 0);
+        assert_eq!(places.name(ip("192.0.2.2"), Some(1), at(59)).as_deref(), Some("short"));
+    }
+
+    #[test]
+    fn each_process_has_the_name_that_it_asked_for() {
+        let mut places = places(10);
+        let shared = ip("192.0.2.1");
+        for (name, tgid) in [("a.example", 1), ("b.example", 2), ("c.example", 2)] {
+            places.learn(shared, &name.into(), tgid, 300, 0);
+        }
+        assert_eq!(places.name(shared, Some(1), 1).as_deref(), Some("a.example"));
+        assert_eq!(places.name(shared, Some(2), 1).as_deref(), Some("c.example"));
+        assert_eq!(places.name(shared, Some(3), 1), None, "it could be any of them");
+        for tgid in 10..100 {
+            places.learn(shared, &"d.example".into(), tgid, 300, 0);
+        }
+        assert_eq!(places.name(shared, Some(1), 1).as_deref(), Some("d.example"), "only so many are kept");
+    }
+
+    #[test]
+    fn names_are_told_up_to_the_limit() {
+        let mut places = places(1);
+        places.learn(ip("192.0.2.1"), &"a.example".into(), 1, 300, 0);
+        places.learn(ip("192.0.2.2"), &"b.example".into(), 1, 300, 0);
+        assert_eq!(places.name(ip("192.0.2.1"), Some(1), 1).as_deref(), Some("a.example"));
+        assert_eq!(places.name(ip("192.0.2.2"), Some(1), 1), None);
+        assert_eq!(places.name(ip("192.0.2.1"), Some(1), 2).as_deref(), Some("a.example"));
     }
 }

@@ -80,6 +80,24 @@ struct Ended {
     ticket: Option<Ticket>,
 }
 
+/// By whom and when an address is used.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    pub(super) tgid: Option<u32>,
+    pub(super) time_ns: u64,
+}
+
+impl At {
+    fn of(event: &Event) -> Self {
+        Self { tgid: event.task.map(|task| task.tgid), time_ns: event.time_ns }
+    }
+
+    /// By whom is not known.
+    fn the(time_ns: u64) -> Self {
+        Self { tgid: None, time_ns }
+    }
+}
+
 impl Table {
     /// An empty table.
     #[must_use]
@@ -98,6 +116,11 @@ impl Table {
             losses: Losses::default(),
             wants_holders: true,
         }
+    }
+
+    /// Where addresses are, and what they are called.
+    pub fn places(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     /// What was not seen so far.
@@ -135,7 +158,7 @@ impl Table {
             What::Accepted => self.accepted(event, names, metrics),
             What::Failed => {
                 let owner = event.task.and_then(|task| names.service(task.tgid, Some(task.comm)));
-                if let Some(pair) = self.pair(&event.ends, Some(Role::Client), owner, names) {
+                if let Some(pair) = self.pair(&event.ends, Some(Role::Client), owner, At::of(event), names) {
                     let failure = Failure::of(event.error).unwrap_or(Failure::Aborted);
                     metrics.failed(&pair, failure, event.time_ns);
                     let role = Some(Role::Client);
@@ -151,7 +174,7 @@ impl Table {
     fn opened(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         let owner = event.task.and_then(|task| names.service(task.tgid, Some(task.comm)));
         let has_owner = owner.is_some();
-        let pair = self.pair(&event.ends, Some(Role::Client), owner, names);
+        let pair = self.pair(&event.ends, Some(Role::Client), owner, At::of(event), names);
         if let Some(pair) = &pair {
             let took = event.started_ns.map(|start| event.time_ns.saturating_sub(start));
             metrics.opened(pair, took, event.time_ns);
@@ -162,7 +185,7 @@ impl Table {
     fn accepted(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
         let has_owner = owner.is_some();
-        let pair = self.pair(&event.ends, Some(Role::Server), owner, names);
+        let pair = self.pair(&event.ends, Some(Role::Server), owner, At::of(event), names);
         if let Some(pair) = &pair {
             metrics.accepted(pair, event.time_ns);
         }
@@ -208,7 +231,7 @@ impl Table {
         let Some(flow) = self.forget(&event.ends, event.time_ns, metrics) else {
             // It was too many, or its establishment was lost; its figures are whole all the same.
             let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
-            if let Some(pair) = self.pair(&event.ends, None, owner, names) {
+            if let Some(pair) = self.pair(&event.ends, None, owner, At::of(event), names) {
                 metrics.closed(&pair, failure, None, event.time_ns);
                 metrics.passed(&pair, &event.totals, event.time_ns);
             }
@@ -329,7 +352,7 @@ impl Table {
                 has_exchanges: false,
             };
             self.flows.insert(*ends, flow);
-            let pair = self.pair(ends, None, None, names);
+            let pair = self.pair(ends, None, None, At::the(now_ns), names);
             self.set_pair(ends, pair, metrics, now_ns);
         }
         let Some(flow) = self.flows.get_mut(ends) else { return };
@@ -344,7 +367,7 @@ impl Table {
         if !has_owner && socket.inode != 0 {
             match holder(dump, socket.inode, names) {
                 Some(owner) => {
-                    let pair = self.pair(ends, role, Some(owner), names);
+                    let pair = self.pair(ends, role, Some(owner), At::the(now_ns), names);
                     self.set_pair(ends, pair, metrics, now_ns);
                 }
                 None => self.wants_holders |= dump.holders.is_none(),
@@ -394,6 +417,7 @@ impl Table {
         ends: &Ends,
         role: Role,
         service: &Arc<str>,
+        at: At,
         names: &impl Names,
     ) -> Option<Arc<Pair>> {
         if let Some(flow) = self.flows.get_mut(ends) {
@@ -406,7 +430,7 @@ impl Table {
             }
             return Some(Arc::clone(&ended.pair));
         }
-        self.pair(ends, Some(role), Some(Arc::clone(service)), names)
+        self.pair(ends, Some(role), Some(Arc::clone(service)), at, names)
     }
 
     /// Who speaks with whom; `None` when that is not observed.
@@ -415,6 +439,7 @@ impl Table {
         ends: &Ends,
         role: Option<Role>,
         owner: Option<Arc<str>>,
+        at: At,
         names: &impl Names,
     ) -> Option<Arc<Pair>> {
         if !names.is_wanted(owner.as_deref()) {
@@ -439,7 +464,7 @@ impl Table {
         Some(Arc::new(Pair {
             service: owner.unwrap_or_default(),
             peer_service: peer_service.unwrap_or_default(),
-            peer_name: self.places.name(address).unwrap_or_default(),
+            peer_name: self.places.name(address, at.tgid, at.time_ns).unwrap_or_default(),
             network: self.places.network(address),
             server_port,
         }))

@@ -4,12 +4,14 @@
 //! runs. The rule looks at the executable and the argument vector only, so the same program has the same name
 //! whether it was seen to start or found running.
 
-/// The service name of a program.
+use crate::mask::without_cards;
+
+/// The service name of a program, without card numbers: what the kernel told has none, what `/proc` tells may.
 #[must_use]
 pub fn service_name(executable: &str, arguments: &[&str]) -> String {
     let executable = executable.strip_suffix(" (deleted)").unwrap_or(executable);
     let rest = arguments.get(1..).unwrap_or_default();
-    interpreted(executable, rest).unwrap_or_else(|| file_name(executable)).to_owned()
+    without_cards(interpreted(executable, rest).unwrap_or_else(|| file_name(executable)))
 }
 
 /// What an interpreter runs; `None` for other programs and for an interpreter that reads its standard input

@@ -1,84 +1,146 @@
-//! The processes of this host and their names.
+//! The processes of this host, their names, and the containers that they are in.
 //!
 //! A name comes from what the kernel told when the process started its program, so that a process that lives
 //! for milliseconds has one; for older processes from `/proc`; and where neither knows, from the
 //! kernel's `comm`, which is what the program was called, cut to 15 bytes.
+//!
+//! A process is in its parent's container. One that is in none is looked after again when it replaces its program: that is
+//! when the runtime has moved it into a new container.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use super::cgroup::{ContainerId, InContainer};
+use super::directory::{Directory, Found};
 use super::name::service_name;
+use super::workload::Identity;
 
 /// The most processes to remember; the one not seen for the longest time is forgotten.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// The most containers whose first sight is remembered.
+const CONTAINERS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
+/// How long what is told of a container waits for the API server to tell what that is, from its first sight on.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Names by process id.
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Its name as a service of a bare host.
+    pub name: Arc<str>,
+    /// The container that it is in, where the API server is asked at all.
+    pub container: Option<InContainer>,
+}
+
+/// Processes by their ids.
 #[derive(Debug)]
 pub struct Processes {
-    names: LruCache<u32, Arc<str>>,
+    known: LruCache<u32, Known>,
+    directory: Option<Arc<Directory>>,
+    seen: LruCache<ContainerId, Instant>,
 }
 
 impl Default for Processes {
     fn default() -> Self {
-        // The cache grows as it fills.
-        let mut names = LruCache::unbounded();
-        names.resize(CAPACITY);
-        Self { names }
+        // The caches grow as they fill.
+        let mut known = LruCache::unbounded();
+        known.resize(CAPACITY);
+        let mut seen = LruCache::unbounded();
+        seen.resize(CONTAINERS);
+        Self { known, directory: None, seen }
     }
 }
 
 impl Processes {
+    /// Knows containers too.
+    #[must_use]
+    pub fn with(directory: Option<Arc<Directory>>) -> Self {
+        Self { directory, ..Self::default() }
+    }
+
     /// A process replaced its program; what it is called now.
     pub fn exec(&mut self, tgid: u32, executable: &[u8], arguments: &[u8]) -> Arc<str> {
         let executable = String::from_utf8_lossy(executable);
         let arguments = String::from_utf8_lossy(arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
-        self.names.put(tgid, Arc::clone(&name));
+        let inherited = self.known.peek(&tgid).and_then(|known| known.container);
+        let container = inherited.or_else(|| self.container_of(tgid));
+        self.known.put(tgid, Known { name: Arc::clone(&name), container });
         name
     }
 
     /// A process made another, which runs the same program until it replaces it; what that is called, where it is
     /// known.
     pub fn fork(&mut self, child: u32, parent: u32) -> Option<Arc<str>> {
-        let name = self.names.get(&parent).cloned().or_else(|| {
-            let name: Arc<str> = from_proc(parent)?.into();
-            self.names.put(parent, Arc::clone(&name));
-            Some(name)
-        });
-        match &name {
-            Some(name) => self.names.put(child, Arc::clone(name)),
+        let of_parent = self.find(parent);
+        match &of_parent {
+            Some(known) => self.known.put(child, known.clone()),
             // The number may have belonged to a process that is gone.
-            None => self.names.pop(&child),
+            None => self.known.pop(&child),
         };
-        name
+        of_parent.map(|known| known.name)
     }
 
     /// The name of a process, given its `comm`.
     pub fn name(&mut self, tgid: u32, comm: [u8; 16]) -> Arc<str> {
-        if let Some(name) = self.names.get(&tgid) {
-            return Arc::clone(name);
-        }
-        let name = from_proc(tgid).unwrap_or_else(|| {
-            let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-            String::from_utf8_lossy(&comm[..end]).into_owned()
-        });
-        let name: Arc<str> = name.into();
-        self.names.put(tgid, Arc::clone(&name));
-        name
+        self.get(tgid, comm).name
     }
-}
 
-impl Processes {
-    /// The name of a process that runs; `None` when it is gone.
-    pub fn find(&mut self, tgid: u32) -> Option<Arc<str>> {
-        if let Some(name) = self.names.get(&tgid) {
-            return Some(Arc::clone(name));
+    /// A process, given its `comm`.
+    pub fn get(&mut self, tgid: u32, comm: [u8; 16]) -> Known {
+        self.find(tgid).unwrap_or_else(|| {
+            let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+            let name = String::from_utf8_lossy(&comm[..end]).into_owned().into();
+            let known = Known { name, container: None };
+            self.known.put(tgid, known.clone());
+            known
+        })
+    }
+
+    /// A process that runs, or is remembered; `None` when it is gone.
+    pub fn find(&mut self, tgid: u32) -> Option<Known> {
+        if let Some(known) = self.known.get(&tgid) {
+            return Some(known.clone());
         }
-        let name: Arc<str> = from_proc(tgid)?.into();
-        self.names.put(tgid, Arc::clone(&name));
-        Some(name)
+        let name = from_proc(tgid)?.into();
+        let known = Known { name, container: self.container_of(tgid) };
+        self.known.put(tgid, known.clone());
+        Some(known)
+    }
+
+    /// Who a process is, and until when more may become known of it.
+    pub fn identity(&mut self, known: &Known) -> (Identity, Option<Instant>) {
+        let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
+            return (Identity::of_process(Arc::clone(&known.name)), None);
+        };
+        let found = directory.find(whose);
+        let until = match found {
+            Found::Whole(_) => None,
+            Found::Pod(_) | Found::Ids(_) => {
+                let now = Instant::now();
+                let since = *self.seen.get_or_insert(whose.container, || now);
+                Some(since + PATIENCE).filter(|until| *until > now)
+            }
+        };
+        let (Found::Whole(container) | Found::Pod(container) | Found::Ids(container)) = found;
+        let service_name = match &*container.service_name {
+            "" => Arc::clone(&known.name),
+            _ => Arc::clone(&container.service_name),
+        };
+        (Identity { service_name, container: Some(container) }, until)
+    }
+
+    /// What is known of all processes in containers.
+    pub fn in_containers(&self) -> impl Iterator<Item = (u32, &Known)> {
+        self.known.iter().filter(|(_, known)| known.container.is_some()).map(|(tgid, known)| (*tgid, known))
+    }
+
+    fn container_of(&self, tgid: u32) -> Option<InContainer> {
+        self.directory.is_some().then(|| InContainer::of(tgid)).flatten()
     }
 }
 

@@ -62,6 +62,8 @@ impl State {
             Self::Go if is_go(line) => return Some(Self::Go),
             Self::DotnetConsole if line.starts_with("      ") => return Some(Self::DotnetConsole),
             Self::JulHeader if is_jul_level(line) => return Some(Self::Plain),
+            // `SimpleFormatter` ends an exception with a line feed, and its record with another.
+            Self::Frames if same_write && line.is_empty() => return Some(Self::Plain),
             _ => {}
         }
         if is_frame(line) {

@@ -37,8 +37,6 @@ pub struct Counts {
     pub told: u64,
     /// Records left out, in the order of [`Filtered::ALL`].
     pub filtered: [u64; Filtered::ALL.len()],
-    /// Records told whose line carries the trace itself.
-    pub trace_of_line: u64,
 }
 
 /// From writes to records.
@@ -166,7 +164,6 @@ fn tell(
         return;
     }
     counts.told += 1;
-    counts.trace_of_line += u64::from(of_line.is_some());
     let during = (of_line.is_none() && assembled.is_apart).then_some((assembled.time_ns, assembled.last_ns));
     out.push(Told { record, during });
 }

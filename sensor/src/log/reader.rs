@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sensor_common::log::LogCounter;
 
 use super::choice::Choice;
-use super::correlate::Requests;
+use super::correlate::{Requests, Waiting};
 use super::engine::{Engine, Told};
 use super::filter::Filtered;
 use super::masked::mask;
@@ -60,13 +60,12 @@ struct Work {
     engine: Engine,
     streams: Streams,
     sinks: Vec<Box<dyn Sink>>,
-    requests: Requests,
+    waiting: Waiting,
     masker: Arc<Masker>,
     clock: WallClock,
     registry: Shared,
     told: Vec<Told>,
     records: Vec<Record>,
-    correlated: u64,
     writes: u64,
     fill: f64,
     lost: Arc<AtomicU64>,
@@ -97,13 +96,12 @@ impl Reader {
             engine,
             streams,
             sinks,
-            requests,
+            waiting: Waiting::new(requests),
             masker,
             clock: WallClock::sample(),
             registry,
             told: Vec::new(),
             records: Vec::new(),
-            correlated: 0,
             writes: 0,
             fill: 0.0,
             lost: Arc::clone(&lost),
@@ -192,7 +190,9 @@ impl Work {
 
     fn finish(mut self) {
         self.engine.finish(now_ns(), self.clock, &mut self.told);
-        self.pass_on();
+        self.waiting.push(self.told.drain(..));
+        self.waiting.finish(&mut self.records);
+        self.hand_over();
         self.measure();
         for sink in self.sinks {
             sink.finish();
@@ -239,10 +239,13 @@ impl Work {
         ] {
             own.set(&family::LOG_BYTES, &[fate], count as f64);
         }
-        let without = counts.told - counts.trace_of_line - self.correlated;
-        for (trace, count) in
-            [("line", counts.trace_of_line), ("request", self.correlated), ("none", without)]
-        {
+        let traces = self.waiting.traces();
+        for (trace, count) in [
+            ("line", traces.line),
+            ("request", traces.request),
+            ("unclear", traces.unclear),
+            ("none", traces.none),
+        ] {
             own.set(&family::LOG_RECORDS, &[trace], count as f64);
         }
         for (why, count) in Filtered::ALL.into_iter().zip(counts.filtered) {
@@ -255,11 +258,15 @@ impl Work {
     }
 
     fn pass_on(&mut self) {
-        if self.told.is_empty() {
+        self.waiting.push(self.told.drain(..));
+        self.waiting.pass_on(now_ns(), &mut self.records);
+        self.hand_over();
+    }
+
+    fn hand_over(&mut self) {
+        if self.records.is_empty() {
             return;
         }
-        self.correlated += self.requests.correlate(&mut self.told);
-        self.records.extend(self.told.drain(..).map(|told| told.record));
         self.records.iter_mut().for_each(|record| mask(&self.masker, record));
         for sink in &mut self.sinks {
             sink.take(&self.records);

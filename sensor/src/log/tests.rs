@@ -75,6 +75,17 @@ fn a_line_is_told_as_soon_as_its_write_is() {
     assert_eq!(record.severity, None);
 }
 
+/// The time of day is set while a program writes.
+#[test]
+fn a_step_of_the_clock_is_followed() {
+    let mut engine = engine(&Logs::default());
+    let mut told = Vec::new();
+    engine.push(&write(1, 5, b"before\n"), WallClock::new(1_000), &mut told);
+    engine.push(&write(1, 6, b"after\n"), WallClock::new(500), &mut told);
+    let times: Vec<u64> = told.iter().map(|told| told.record.time_unix_ns).collect();
+    assert_eq!(times, [1_005, 506]);
+}
+
 #[test]
 fn partial_writes_are_joined() {
     assert_eq!(bodies(&[write(1, 1, b"on"), write(1, 2, b"e"), write(1, 3, b"\ntwo\n")]), ["one", "two"]);
@@ -173,9 +184,10 @@ fn a_logger_writes_its_message_and_the_trace_at_once() {
     assert_eq!(at_once(&text), [text.trim_end()]);
     let text = "fail: Pay[0]\n      failed\n      System.Exception: x\n         at Pay.Main() in /src/Pay.cs:line 9\n";
     assert_eq!(at_once(text), [text.trim_end()]);
-    let jul = format!("Nov 23, 2026 10:00:00\u{202f}PM Server handle\nSEVERE: failed\n{JAVA}\n");
+    let jul = format!("Nov 23, 2026 10:00:00\u{202f}PM Server handle\nSEVERE: failed\n{JAVA}\n\n");
     let told = told(&Logs::default(), &[write(1, 1, jul.as_bytes())]);
     assert_eq!(told.len(), 1);
+    assert_eq!(told[0].record.body, jul.trim_end());
     assert_eq!(told[0].record.severity, Some(Severity::ERROR));
     assert_eq!(told[0].during, Some((1, 1)), "its write held nothing else");
 }
@@ -236,6 +248,21 @@ fn filters_leave_out_and_count() {
     assert_eq!(told.iter().map(|told| told.record.body.as_str()).collect::<Vec<_>>(), ["INFO b", "plain"]);
     assert_eq!(engine.counts().filtered, [0, 1, 1, 0, 0, 0]);
     assert_eq!(engine.counts().told, 2);
+}
+
+#[test]
+fn services_are_chosen_and_records_sampled() {
+    let count = |logs: &Logs| {
+        let mut engine = engine(logs);
+        engine.push(&write(1, 1, &b"one\n".repeat(1000)), CLOCK, &mut Vec::new());
+        engine.counts()
+    };
+    let of = |service: &str| Logs { services: vec![service.to_owned()], ..Logs::default() };
+    assert_eq!((count(&of("shop")).told, count(&of("pay")).filtered[0]), (1000, 1000));
+    let half = count(&Logs { sample: 0.5, ..Logs::default() });
+    assert_eq!(half.told + half.filtered[4], 1000);
+    // Ten standard deviations.
+    assert!((340..=660).contains(&half.told), "{half:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 use sensor_common::mask::{self, State};
 
 use super::count::{Counts, Rule};
@@ -15,6 +15,19 @@ pub(super) fn in_place(text: &mut [u8]) -> u64 {
     let mut state = State::NEW;
     mask::in_place(text, &mut state, false);
     state.masked.into()
+}
+
+/// [`in_place`] until nothing more is found: each turn leaves fewer digits, and few texts need a second one.
+pub(super) fn settle(text: &mut [u8]) -> u64 {
+    let mut all = 0;
+    while mask::may_hold(text) {
+        let hits = in_place(text);
+        if hits == 0 {
+            break;
+        }
+        all += hits;
+    }
+    all
 }
 
 /// Whether something in a text looks masked already, by the kernel or here.
@@ -32,6 +45,9 @@ pub(super) fn mask(text: &mut Cow<'_, [u8]>, counts: &Counts) {
 fn in_place_if_any(text: &mut Cow<'_, [u8]>) -> u64 {
     if let Cow::Owned(text) = text {
         return in_place(text);
+    }
+    if !mask::may_hold(text) {
+        return 0;
     }
     let mut clean = text.to_vec();
     let hits = in_place(&mut clean);
@@ -77,6 +93,9 @@ fn full_width(text: &mut Cow<'_, [u8]>) -> u64 {
 
 /// Puts quotes around masked numbers that are values of a JSON object or array.
 pub(super) fn quote_numbers(text: &mut Cow<'_, [u8]>) {
+    // Asked of each number, and found once.
+    let in_array = text.trim_ascii_start().starts_with(b"[");
+    let first_quote = memchr(b'"', text).unwrap_or(text.len());
     let mut clean = Vec::new();
     let mut done = 0;
     let mut at = 0;
@@ -86,7 +105,7 @@ pub(super) fn quote_numbers(text: &mut Cow<'_, [u8]>) {
         let start = middle - text[done..middle].iter().rev().take_while(|byte| is_part(byte)).count();
         let end = middle + text[middle..].iter().take_while(|byte| is_part(byte)).count();
         at = end;
-        if is_value(&text[..start], &text[end..]) {
+        if is_value(&text[..start], &text[end..], in_array || first_quote < start) {
             clean.extend_from_slice(&text[done..start]);
             clean.push(b'"');
             clean.extend_from_slice(&text[start..end]);
@@ -100,8 +119,8 @@ pub(super) fn quote_numbers(text: &mut Cow<'_, [u8]>) {
     }
 }
 
-/// Whether what stands between these is a value of JSON without quotes.
-fn is_value(before: &[u8], after: &[u8]) -> bool {
+/// Whether what stands between these is a value of JSON without quotes; `in_json` says that it may be an array's.
+fn is_value(before: &[u8], after: &[u8], in_json: bool) -> bool {
     let after = after.trim_ascii_start().first();
     if !matches!(after, None | Some(b',' | b'}' | b']')) {
         return false;
@@ -109,7 +128,7 @@ fn is_value(before: &[u8], after: &[u8]) -> bool {
     let before = before.trim_ascii_end();
     match before.split_last() {
         Some((b':', key)) => key.trim_ascii_end().ends_with(b"\""),
-        Some((b'[' | b',', _)) => before.trim_ascii_start().starts_with(b"[") || before.contains(&b'"'),
+        Some((b'[' | b',', _)) => in_json,
         _ => false,
     }
 }

@@ -45,6 +45,15 @@ pub fn gate(payload: &mut [u8]) -> u64 {
     hits
 }
 
+/// A name without card numbers, for what is read elsewhere than in the kernel and goes into labels.
+#[must_use]
+pub fn without_cards(name: &str) -> String {
+    let mut clean = name.as_bytes().to_vec();
+    card::settle(&mut clean);
+    // Digits have become stars, one for one.
+    String::from_utf8_lossy(&clean).into_owned()
+}
+
 /// All that [`gate`] has found so far.
 #[must_use]
 pub fn gate_hits() -> u64 {
@@ -89,6 +98,10 @@ impl Masker {
         for (index, rule) in self.custom.iter().enumerate() {
             let hits = rule.apply(&mut clean);
             self.counts.add_custom(index, hits);
+        }
+        if let Cow::Owned(text) = &mut clean {
+            // What was masked may leave digits side by side that look like another card: the last gate would find them.
+            self.counts.add(count::Rule::Card, card::settle(text));
         }
         if card::is_masked(&clean) {
             card::quote_numbers(&mut clean);

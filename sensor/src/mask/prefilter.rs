@@ -2,15 +2,9 @@
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::{memchr, memmem};
+use sensor_common::mask::{Text as _, WORD, may_hold, no_digits};
 
 use crate::config;
-
-/// Digits that single separators join: fewer cannot be a card, …
-const CARD: u32 = 12;
-/// … a resident registration number, …
-const RESIDENT: u32 = 13;
-/// … or a telephone number.
-const PHONE: u32 = 9;
 
 /// Words without which a rule finds nothing, in lower case.
 const WORDS: [(&str, Kind); 26] = [
@@ -86,12 +80,10 @@ impl Prefilter {
     }
 
     pub(super) fn look(&self, text: &[u8]) -> Wanted {
-        let digits = longest_chain(text);
         let wide = memmem::find(text, &[0xef, 0xbc]).is_some();
-        let mut wanted = Wanted { card: digits >= CARD || wide, ..Wanted::default() };
+        let mut wanted = Wanted { card: wide || may_hold(text), ..Wanted::default() };
         if self.person {
-            wanted.resident = digits >= RESIDENT;
-            wanted.phone = digits >= PHONE;
+            (wanted.resident, wanted.phone) = numbers(text);
             wanted.email = memchr(b'@', text).is_some();
         }
         if !self.person && !self.secret {
@@ -116,21 +108,54 @@ impl Prefilter {
     }
 }
 
-/// The most digits that at most three other bytes part from each other each time.
-fn longest_chain(text: &[u8]) -> u32 {
-    const GAP: u32 = 3;
-    let (mut longest, mut digits, mut gap) = (0, 0_u32, 0);
-    for byte in text {
-        if byte.is_ascii_digit() {
-            digits += 1;
-            gap = 0;
-        } else {
-            gap += 1;
-            if gap > GAP {
-                longest = longest.max(digits);
-                digits = 0;
+/// Whether there are digits of the shape of a resident registration number, and of a telephone number.
+fn numbers(text: &[u8]) -> (bool, bool) {
+    /// Bytes that a turn moves on; as many as the longest shape has, and more, are seen again.
+    const STRIDE: u32 = 6 * WORD;
+    let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+    let (mut base, mut digits) = (0, 0_u64);
+    let (mut resident, mut phone) = (0, 0);
+    while base < length {
+        let rest = (length - base).min(STRIDE);
+        let new = text.bits::<{ STRIDE / WORD }>(base, no_digits) & ((1 << rest) - 1);
+        digits = digits >> STRIDE | new << (64 - STRIDE);
+        // Places from which so many digits stand in a row.
+        let two = digits & digits >> 1;
+        let three = two & digits >> 2;
+        let four = two & two >> 2;
+        let six = four & two >> 4;
+        let seven = four & three >> 4;
+        // Birth date and the rest.
+        resident |= six & (seven >> 6 | seven >> 7);
+        // Area, exchange and line, with one byte between, or a parenthesis more behind the area; or all without.
+        let line = !digits >> 3 & three & four >> 4 | !digits >> 4 & four & four >> 5;
+        phone |= line & !(digits << 1) & (two << 3 | two << 4) | six & four >> 6;
+        base += STRIDE;
+    }
+    (resident != 0, phone != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_are_found_wherever_they_stand() {
+        for before in 0..120 {
+            for (number, shapes) in [
+                ("900101-1234567", (true, false)),
+                ("9001011234567", (true, true)),
+                ("010-1234-5678", (false, true)),
+                ("02-123-4567", (false, true)),
+                ("(02) 123-4567", (false, true)),
+                ("+82 1012345678", (false, true)),
+                ("2026-11-24T10:11:12.123456Z", (false, false)),
+                ("10.0.0.1:8080 1234", (false, false)),
+            ] {
+                let text = format!("{}{number}", "x".repeat(before));
+                assert_eq!(numbers(text.as_bytes()), shapes, "{text}");
+                assert_eq!(numbers(format!("{text} ...").as_bytes()), shapes, "{text}");
             }
         }
     }
-    longest.max(digits)
 }

@@ -1,3 +1,9 @@
+#[path = "../../../sensor-common/src/mask/tests/cards.rs"]
+mod cards;
+#[path = "../../../sensor-common/src/mask/tests/kinds.rs"]
+mod kinds;
+mod linear;
+
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -166,6 +172,12 @@ fn rules_that_cannot_work_are_refused() {
 }
 
 #[test]
+fn names_have_no_cards() {
+    assert_eq!(without_cards("pay-4111111111111111.jar"), "pay-411111******1111.jar");
+    assert_eq!(without_cards("카드.py"), "카드.py");
+}
+
+#[test]
 fn the_gate_finds_what_is_left() {
     let mut payload = b"\x00\x12line 4111111111111111\xff 5555-5555-5555-4444".to_vec();
     assert_eq!(gate(&mut payload), 2);
@@ -176,14 +188,58 @@ fn the_gate_finds_what_is_left() {
 #[test]
 fn long_and_broken_lines() {
     let masker = masker();
-    let digits = "7".repeat(100_000);
-    assert_eq!(masker.text(&digits).len(), digits.len());
+    for digits in ["7", "4111111111111111", "4111 1111 1111 1111 ", "010-1234-5678,"] {
+        let digits: String = digits.chars().cycle().take(100_000).collect();
+        let clean = masker.text(&digits);
+        assert_eq!(clean.len(), digits.len());
+        assert!(!clean.contains("4111111111111111") && !clean.contains("4111 1111 1111 1111"));
+    }
     let mut line = vec![b'x'; 1 << 20];
     line.extend_from_slice(b"\xff 4111111111111111 \xc3");
     assert!(masker.bytes(&line).ends_with(b"\xff 411111******1111 \xc3"));
 }
 
+/// The numbers that the kernel's layer may not change, by the rule for cards alone.
+#[test]
+fn what_is_no_card_stays() {
+    let alone = Mask { person: false, secret: false, ..Mask::default() };
+    let mut random = kinds::Random(20_261_127);
+    for (name, make) in kinds::KINDS {
+        let masker = Masker::new(&alone).unwrap();
+        let changed = (0..kinds::EACH).filter(|_| {
+            let text = make(&mut random);
+            masker.text(&text) != text
+        });
+        let changed = changed.count() as u64;
+        assert!(changed * 1000 < kinds::EACH, "{name}: {changed} of {} changed", kinds::EACH);
+    }
+}
+
+/// The text in full-width digits.
+fn wide(text: &str) -> String {
+    let wide = |digit: char| char::from_u32(u32::from(digit) - u32::from('0') + 0xff10).unwrap();
+    text.chars().map(|one| if one.is_ascii_digit() { wide(one) } else { one }).collect()
+}
+
 proptest! {
+    #[test]
+    fn every_card_is_masked(
+        card in prop_oneof![cards::card(), cards::unchecked()],
+        separator in proptest::sample::select(&cards::SEPARATORS[..]),
+        before in "[a-zA-Z_ =:\"{&?/가-힣]{0,40}", after in "([g-z_=:\"}&/가-힣][^0-9]{0,40})?",
+    ) {
+        let masker = masker();
+        let written = cards::printed(&card, separator);
+        for written in [written.clone(), wide(&card)] {
+            let clean = masker.text(&format!("{before}{written}{after}")).into_owned();
+            prop_assert!(!clean.contains(&written), "{}", clean);
+            let left = clean.chars().filter(|one| one.is_ascii_digit() || ('０'..='９').contains(one)).count();
+            let rest = format!("{before}{after}").chars().filter(char::is_ascii_digit).count();
+            let escapes = 2 * written.matches('%').count();
+            prop_assert!(left <= rest + escapes + if card.len() >= 16 { 10 } else { 4 }, "{}", clean);
+        }
+    }
+
     #[test]
     fn nothing_panics_and_json_strings_stay(text in "\\PC{0,200}") {
         let masker = masker();

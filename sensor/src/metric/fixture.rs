@@ -43,5 +43,11 @@ pub(crate) fn exchange() -> Exchange {
 }
 
 pub(crate) fn observed(exchange: Exchange) -> Observed {
-    Observed { exchange, service_name: "shop".into(), route: "/items/{id}".into(), span: SpanIds::default() }
+    Observed {
+        exchange,
+        service_name: "shop".into(),
+        container: None,
+        route: "/items/{id}".into(),
+        span: SpanIds::default(),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hashbrown::Equivalent;
 
@@ -9,7 +10,7 @@ use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram, SIZE, SIZE_SLOTS};
 use super::labels::sanitise;
 use super::{Labels, Sample};
-use crate::identity::Observed;
+use crate::identity::{Observed, Workload};
 use crate::protocol::{Exchange, Role};
 use crate::semantic::{self, Address, ErrorType, Host};
 
@@ -23,6 +24,7 @@ pub type HttpGroup = Group<Key<Box<str>>, HttpValues>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key<S> {
     service: S,
+    workload: Option<Arc<Workload>>,
     route: S,
     method: &'static str,
     status: Option<u16>,
@@ -38,6 +40,7 @@ impl Equivalent<Key<Box<str>>> for Key<&str> {
             && self.method == key.method
             && self.error == key.error
             && self.service == &*key.service
+            && self.workload == key.workload
             && self.route == &*key.route
             && match (&self.address, &key.address) {
                 (None, None) => true,
@@ -52,6 +55,7 @@ impl Key<&str> {
     fn to_owned(&self) -> Key<Box<str>> {
         Key {
             service: self.service.into(),
+            workload: self.workload.clone(),
             route: self.route.into(),
             method: self.method,
             status: self.status,
@@ -63,7 +67,8 @@ impl Key<&str> {
 
     fn labels(&self) -> Labels {
         let text = |value: Option<String>| Cow::Owned(value.unwrap_or_default());
-        Labels::new([
+        let workload = self.workload.iter().flat_map(|workload| workload.labels());
+        let own = [
             ("service_name", Cow::Borrowed(self.service)),
             ("http_request_method", Cow::Borrowed(self.method)),
             ("http_response_status_code", text(self.status.map(|status| status.to_string()))),
@@ -71,7 +76,8 @@ impl Key<&str> {
             ("server_address", text(self.address.map(|address| address.to_string()))),
             ("server_port", Cow::Owned(self.port.to_string())),
             ("error_type", text(self.error.map(|error| error.to_string()))),
-        ])
+        ];
+        Labels::new(own.into_iter().chain(workload.map(|(name, value)| (name, value.into()))))
     }
 }
 
@@ -128,6 +134,7 @@ pub fn record(group: &mut HttpGroup, observed: &Observed) {
     };
     let key = Key {
         service: &*service,
+        workload: observed.workload().cloned(),
         route: &*route,
         method: semantic::request_method(&exchange.method),
         status: exchange.status,

@@ -10,6 +10,7 @@
 //!
 //! Invariant: no two slots of a family have the same labels, so nothing is ever exported twice.
 
+pub mod dns;
 pub mod endpoint;
 pub mod family;
 pub mod flow;
@@ -18,6 +19,7 @@ pub mod group;
 pub mod histogram;
 pub mod http;
 pub mod labels;
+pub mod limit;
 pub mod own;
 pub mod process;
 pub mod registry;

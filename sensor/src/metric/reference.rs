@@ -64,6 +64,16 @@ host, `virtual_node` where one is not, and `tcp` for connections on which no exc
 its end, and has no duration.
 ";
 
+const CLUSTER: &str = "
+## In a cluster
+
+Metrics of requests of processes in pods have these labels too, where they are known: `service_namespace`, `k8s_namespace_name`,
+`k8s_container_name`, with `kubernetes.metrics_by_pod` `k8s_pod_name`, and one for what made the pod: `k8s_deployment_name`,
+`k8s_statefulset_name`, `k8s_daemonset_name`, `k8s_cronjob_name`, `k8s_job_name`, `k8s_rollout_name` or `k8s_replicaset_name`.
+`service_name` is, in this order: the annotation `resource.opentelemetry.io/service.name`; with `kubernetes.service_labels` the
+labels `app.kubernetes.io/instance` and `name`; what made the pod; the pod.
+";
+
 #[test]
 fn the_metrics_page_is_up_to_date() {
     let mut text = HEAD.to_owned();
@@ -75,13 +85,14 @@ fn the_metrics_page_is_up_to_date() {
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);
     buckets(&mut text, "Sizes, in bytes", &SIZE);
-    let flow: Vec<&Family> = family::flow().copied().collect();
+    let flow: Vec<&Family> = family::connections().copied().collect();
     section(&mut text, "## TCP connections", &flow);
     text.push_str(FLOW);
     buckets(&mut text, "`tcp_connect_duration_seconds` and `tcp_rtt_seconds`", &LATENCY);
     buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
     section(&mut text, "## Service graph", &family::GRAPH);
     text.push_str(GRAPH);
+    text.push_str(CLUSTER);
     section(&mut text, "## The sensor itself", family::OWN);
     assert_up_to_date("metrics.md", &text);
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::dns::DnsMetrics;
 use super::family::{self, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
 use super::flow::FlowMetrics;
 use super::graph::{Graph, graph};
@@ -19,6 +20,7 @@ pub struct Registry {
     server: HttpGroup,
     client: HttpGroup,
     flow: FlowMetrics,
+    dns: DnsMetrics,
     graph: Graph,
     rpc_server: RpcGroup,
     rpc_client: RpcGroup,
@@ -36,6 +38,7 @@ impl Registry {
             server: HttpGroup::new(&HTTP_SERVER, max_series),
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
             flow: FlowMetrics::new(max_series),
+            dns: DnsMetrics::new(max_series),
             graph: graph(max_series),
             rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
             rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
@@ -60,6 +63,11 @@ impl Registry {
         &mut self.flow
     }
 
+    /// What is known of TCP connections and of lookups of names.
+    pub fn flow_and_dns(&mut self) -> (&mut FlowMetrics, &mut DnsMetrics) {
+        (&mut self.flow, &mut self.dns)
+    }
+
     /// The service graph.
     pub fn graph(&mut self) -> &mut Graph {
         &mut self.graph
@@ -76,6 +84,7 @@ impl Registry {
         self.server.expire(before_ns)
             + self.client.expire(before_ns)
             + self.flow.expire(before_ns)
+            + self.dns.expire(before_ns)
             + self.graph.expire(before_ns)
             + self.rpc_server.expire(before_ns)
             + self.rpc_client.expire(before_ns)
@@ -101,7 +110,7 @@ impl Registry {
             }
         }
         let graph = family::GRAPH.iter().map(|known| (*known, self.graph.len(), self.graph.folded()));
-        for (known, held, folded) in self.flow.fill().chain(graph) {
+        for (known, held, folded) in self.flow.fill().chain(self.dns.fill()).chain(graph) {
             self.own.set(&family::SERIES, &[known.name], held as f64);
             self.own.set(&family::SERIES_FOLDED, &[known.name], folded as f64);
         }
@@ -114,8 +123,9 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 11] {
+    pub fn sources(&self) -> [&dyn Source; 13] {
         let [pairs, failed, closed, resets, listeners] = self.flow.sources();
+        let [answered, unanswered] = self.dns.sources();
         [
             &self.server,
             &self.client,
@@ -126,6 +136,8 @@ impl Registry {
             closed,
             resets,
             listeners,
+            answered,
+            unanswered,
             &self.graph,
             &self.own,
         ]

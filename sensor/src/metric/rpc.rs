@@ -1,13 +1,14 @@
 //! The metrics of gRPC calls.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
 use super::http::client_address;
 use super::labels::sanitise;
 use super::{Labels, Sample};
-use crate::identity::Observed;
+use crate::identity::{Observed, Workload};
 use crate::protocol::{Grpc, Role};
 use crate::rpc;
 use crate::semantic::{self, ErrorType};
@@ -19,6 +20,7 @@ pub type RpcGroup = Group<Key, RpcValues>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     service: Box<str>,
+    workload: Option<Arc<Workload>>,
     method: Box<str>,
     status: Option<&'static str>,
     error: Option<ErrorType>,
@@ -29,7 +31,8 @@ pub struct Key {
 impl Key {
     fn labels(&self) -> Labels {
         let text = |value: Option<&str>| Cow::Owned(value.unwrap_or_default().to_owned());
-        Labels::new([
+        let workload = self.workload.iter().flat_map(|workload| workload.labels());
+        let own = [
             ("service_name", text(Some(&self.service))),
             ("rpc_system_name", Cow::Borrowed("grpc")),
             ("rpc_method", text(Some(&self.method))),
@@ -37,7 +40,8 @@ impl Key {
             ("server_address", text(self.address.as_deref())),
             ("server_port", Cow::Owned(self.port.to_string())),
             ("error_type", Cow::Owned(self.error.map(|error| error.to_string()).unwrap_or_default())),
-        ])
+        ];
+        Labels::new(own.into_iter().chain(workload.map(|(name, value)| (name, value.into()))))
     }
 }
 
@@ -71,6 +75,7 @@ pub fn record(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc) {
     };
     let key = Key {
         service: sanitise(&observed.service_name).into(),
+        workload: observed.workload().cloned(),
         method: sanitise(&rpc::method(exchange, grpc)).into(),
         status: grpc.status.map(rpc::status_name),
         error: ErrorType::of(exchange),

@@ -7,16 +7,22 @@ use sensor_common::flow::FlowCounter;
 
 use super::Targets;
 use crate::{
-    capture::Capture,
+    capture::{Capture, Told},
     config::Config,
-    flow::{Dump, Dumper, Names, Places, Table, TableConfig},
+    flow::{
+        Dump, Dumper, Names, Places, Table, TableConfig,
+        dns::{Around, DnsConfig, Lookups},
+    },
     identity::{Observed, Processes},
+    mask::Masker,
     metric::{Shared, family, graph::Graph},
 };
 
-/// The table of connections and what feeds it.
+/// The table of connections, the lookups of names, and what feeds them.
 pub(super) struct Flows {
     table: Table,
+    lookups: Lookups,
+    masker: Arc<Masker>,
     dumper: Dumper,
     interval: Duration,
     looked: Instant,
@@ -31,10 +37,11 @@ impl Flows {
         processes: &mut Processes,
         targets: &Targets,
         registry: &Shared,
+        masker: Arc<Masker>,
     ) -> Option<Self> {
         let source = capture.flows()?;
         for refused in source.refused() {
-            tracing::warn!("connections are not followed, or not wholly: {}", refused.brief());
+            tracing::warn!("connections and lookups are not followed, or not wholly: {}", refused.brief());
         }
         if !source.run() {
             return None;
@@ -48,9 +55,13 @@ impl Flows {
             }
         };
         let first = dumper.look(true);
-        let table = Table::new(TableConfig { max_connections }, Places::new(crate::flow::own()));
-        let interval = config.flow.interval;
-        let mut flows = Self { table, dumper, interval, looked: Instant::now() };
+        let flow = &config.flow;
+        let places = Places::new(crate::flow::own(), flow.networks.clone(), flow.dns.max_names);
+        let table = Table::new(TableConfig { max_connections }, places);
+        let dns = DnsConfig { timeout: flow.dns.timeout, max_names: flow.dns.max_names };
+        let lookups = Lookups::new(dns);
+        let interval = flow.interval;
+        let mut flows = Self { table, lookups, masker, dumper, interval, looked: Instant::now() };
         let now_ns = first.as_ref().map_or(0, |dump| dump.started_ns);
         flows.apply(first, now_ns, processes, targets, registry);
         Some(flows)
@@ -68,8 +79,15 @@ impl Flows {
         let Some(source) = capture.flows() else { return 0 };
         let mut names = Named { processes, targets };
         let mut registry = registry.lock();
-        let metrics = registry.flow();
-        source.drain(limit, |event| self.table.event(&event, &mut names, metrics))
+        let (flow, dns) = registry.flow_and_dns();
+        let Self { table, lookups, masker, .. } = self;
+        source.drain(limit, |told| match told {
+            Told::Event(event) => table.event(&event, &mut names, flow),
+            Told::Dns(captured) => {
+                let places = table.places();
+                lookups.take(&captured, &mut Around { names: &mut names, places, masker, metrics: dns });
+            }
+        })
     }
 
     /// Takes exchanges, for the service graph.
@@ -105,6 +123,13 @@ impl Flows {
             self.dumper.ask(self.table.wants_holders());
         }
         self.table.tell_edges(now_ns, registry.lock().graph());
+        let places = self.table.places();
+        let mut locked = registry.lock();
+        let (_, metrics) = locked.flow_and_dns();
+        let mut names = Named { processes, targets };
+        let masker = &self.masker;
+        self.lookups.second(now_ns, &mut Around { names: &mut names, places, masker, metrics });
+        drop(locked);
         self.report(capture, registry);
     }
 
@@ -142,6 +167,7 @@ impl Flows {
             }
         };
         let losses = self.table.losses();
+        let lookups = self.lookups.losses();
         let mut registry = registry.lock();
         let own = registry.own();
         for (counter, count) in FlowCounter::ALL.into_iter().zip(counters) {
@@ -153,9 +179,15 @@ impl Flows {
             ("flow_table_full", losses.table_full),
             ("flow_namespace_unread", losses.namespace_unread),
             ("flow_rejected_record", source.rejected()),
+            ("dns_malformed", lookups.malformed),
+            ("dns_stream", lookups.stream),
+            ("dns_full", lookups.full),
+            ("dns_unpaired", lookups.unpaired),
+            ("dns_late", lookups.late),
         ] {
             own.set(&family::LOST, &[cause], count as f64);
         }
+        own.set(&family::DNS_NAMES_FOLDED, &[], self.lookups.folded() as f64);
         let records = counters[FlowCounter::Records as usize];
         own.set(&family::EVENTS, &["flow"], records as f64);
         let resets = counters[FlowCounter::ResetsWithoutConnection as usize];
@@ -181,7 +213,7 @@ impl Names for Named<'_> {
     fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Arc<str>> {
         match comm {
             Some(comm) => Some(self.processes.name(tgid, comm)),
-            None => self.processes.find(tgid),
+            None => self.processes.find(tgid).map(|known| known.name),
         }
     }
 

@@ -6,19 +6,22 @@ mod own;
 mod pace;
 mod sinks;
 mod targets;
+mod waiting;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use flows::Flows;
 pub use own::Own;
 pub use pace::Pace;
 pub use sinks::Sinks;
 use targets::Targets;
+use waiting::Waiting;
 
 use crate::{
     capture::{Capture, CaptureError, Record},
     config::Config,
-    identity::{Observed, Processes},
+    identity::{Identity, Kubernetes, Observed, Processes, kubernetes::Report},
     log,
     mask::{Clean, Masker},
     metric::Shared,
@@ -52,6 +55,9 @@ pub struct Pipeline {
     answers: Vec<Progress>,
     requests: log::Requests,
     logs: Option<log::Reader>,
+    waiting: Waiting,
+    /// Told once a second.
+    kubernetes: Option<Report>,
 }
 
 /// What one turn found.
@@ -81,10 +87,13 @@ impl Pipeline {
         registry: Shared,
         sinks: Sinks,
         masker: Arc<Masker>,
+        kubernetes: Option<&Kubernetes>,
     ) -> Result<Self, CaptureError> {
         let targets = Targets::new(&config.target, &mut capture)?;
-        let mut processes = Processes::default();
-        let flows = Flows::start(config, &mut capture, &mut processes, &targets, &registry);
+        let directory = kubernetes.map(Kubernetes::directory);
+        let mut processes = Processes::with(directory.clone());
+        let flows =
+            Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
@@ -109,6 +118,8 @@ impl Pipeline {
             ask: Vec::new(),
             answers: Vec::new(),
             logs: None,
+            waiting: Waiting::new(directory),
+            kubernetes: kubernetes.map(Kubernetes::report),
         })
     }
 
@@ -177,6 +188,7 @@ impl Pipeline {
             &self.registry,
         );
         Own::masked(&self.masker, &self.registry);
+        self.measure();
         self.sinks.second(self.own.lost());
     }
 
@@ -194,7 +206,9 @@ impl Pipeline {
         }
         self.ask.clear();
         self.tracker.finish(now_ns, &mut self.exchanges);
+        self.waiting.give_up();
         self.deliver();
+        self.measure();
         self.own.update(
             &self.capture,
             &self.tracker,
@@ -240,20 +254,17 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
-        for mut exchange in self.exchanges.drain(..) {
-            self.masker.exchange(&mut exchange, &mut self.clean);
-            let span = self.requests.joiner().take(exchange.key());
-            let service_name = self.processes.name(exchange.task.tgid, exchange.task.comm);
-            if self.targets.is_excluded(&service_name) {
-                continue;
-            }
-            let route = match &exchange.path {
-                Some(path) => self.routes.route(&service_name, path),
-                // HTTP/1: cut. HTTP/2: not known, and counted.
-                None if exchange.version == "2" => Arc::from(OTHER_ROUTE),
-                None => Arc::from(""),
-            };
-            self.observed.push(Observed { exchange, service_name, route, span });
+        let Self { exchanges, processes, waiting, masker, clean, requests, .. } = self;
+        let now = Instant::now();
+        let mut ready = waiting.ready(processes, now);
+        for mut exchange in exchanges.drain(..) {
+            masker.exchange(&mut exchange, clean);
+            let span = requests.joiner().take(exchange.key());
+            let process = processes.get(exchange.task.tgid, exchange.task.comm);
+            ready.extend(waiting.take(waiting::Named { exchange, span, process }, processes));
+        }
+        for (named, identity) in ready {
+            self.observe(named, identity);
         }
         if self.observed.is_empty() {
             return;
@@ -269,6 +280,32 @@ impl Pipeline {
         }
         self.sinks.take(&self.observed);
         self.observed.clear();
+    }
+}
+
+impl Pipeline {
+    fn observe(&mut self, named: waiting::Named, identity: Identity) {
+        let waiting::Named { exchange, span, process } = named;
+        let Identity { service_name, container } = identity;
+        let is_excluded = self.targets.is_excluded(&process.name) || self.targets.is_excluded(&service_name);
+        if is_excluded || container.as_ref().is_some_and(|container| !container.wanted.http) {
+            return;
+        }
+        let route = match &exchange.path {
+            Some(path) => self.routes.route(&service_name, path),
+            // HTTP/1: cut. HTTP/2: not known, and counted.
+            None if exchange.version == "2" => Arc::from(OTHER_ROUTE),
+            None => Arc::from(""),
+        };
+        self.observed.push(Observed { exchange, service_name, container, route, span });
+    }
+
+    /// What is known of the cluster, and what waited for it.
+    fn measure(&self) {
+        let Some(kubernetes) = &self.kubernetes else { return };
+        let mut registry = self.registry.lock();
+        kubernetes.measure(registry.own());
+        self.waiting.measure(registry.own());
     }
 }
 

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
 
-use crate::identity::Observed;
+use crate::identity::{Container, Observed};
 
 /// The name of the instrumentation scope.
 const SCOPE: &str = "lionpay-sensor";
@@ -24,6 +24,7 @@ pub struct Batch {
 #[derive(Debug)]
 struct Process {
     service_name: Arc<str>,
+    container: Option<Arc<Container>>,
     pid: u32,
     spans: Vec<Span>,
 }
@@ -33,14 +34,16 @@ impl Batch {
     pub fn push(&mut self, observed: &Observed, span: Span) {
         self.len += 1;
         let pid = observed.exchange.task.tgid;
-        let known = self
-            .resources
-            .iter_mut()
-            .find(|process| process.pid == pid && process.service_name == observed.service_name);
+        let known = self.resources.iter_mut().find(|process| {
+            process.pid == pid
+                && process.service_name == observed.service_name
+                && process.container == observed.container
+        });
         match known {
             Some(process) => process.spans.push(span),
             None => self.resources.push(Process {
                 service_name: Arc::clone(&observed.service_name),
+                container: observed.container.clone(),
                 pid,
                 spans: vec![span],
             }),
@@ -76,10 +79,12 @@ impl Process {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..InstrumentationScope::default()
         };
-        let attributes = vec![
+        let mut attributes = vec![
             attribute("service.name", Value::StringValue((*self.service_name).to_owned())),
             attribute("process.pid", Value::IntValue(i64::from(self.pid))),
         ];
+        let container = self.container.iter().flat_map(|container| container.attributes());
+        attributes.extend(container.map(|(key, text)| attribute(key, Value::StringValue(text.into_owned()))));
         ResourceSpans {
             resource: Some(Resource { attributes, ..Resource::default() }),
             scope_spans: vec![ScopeSpans {

@@ -21,7 +21,7 @@ use super::{
     context::{TraceParent, trace_state},
     ends::{Ends, Route},
     ids::{Ids, Parent, SpanIds},
-    serving::{Process, Served, Serves, SpanContext},
+    serving::{At, Process, Serves, SpanContext},
 };
 use crate::protocol::{ExchangeKey, Role, Signal, Started};
 
@@ -41,6 +41,19 @@ pub struct Joiner {
     ends: Ends,
     ambiguous: u64,
     full: u64,
+}
+
+/// What a thread did at a time, as [`Joiner::serving`] knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// It served no request that is known.
+    None,
+    /// It may have served any of several.
+    Unclear,
+    /// The response of a request had begun, and whether it was over is not known yet.
+    Pending,
+    /// It served this one.
+    Span(SpanContext),
 }
 
 /// A request between its head and its exchange.
@@ -95,12 +108,15 @@ impl Joiner {
     }
 
     /// The server span that a thread was in at a time (nanoseconds of `CLOCK_MONOTONIC`), now or in the last ten
-    /// seconds; `None` where it served none that is known, or where it is not certain which, or that it still did: from
-    /// the start of the response on, its end must be known.
-    pub fn serving(&mut self, tgid: u32, tid: u32, time_ns: u64) -> Option<SpanContext> {
-        match self.processes.peek(&tgid)?.at(tid, time_ns)? {
-            Served::Over(context) => Some(context),
-            Served::Open(key) => self.settle(key),
+    /// seconds.
+    pub fn serving(&mut self, tgid: u32, tid: u32, time_ns: u64) -> Serving {
+        let at = self.processes.peek(&tgid).map_or(At::None, |process| process.at(tid, time_ns));
+        match at {
+            At::None => Serving::None,
+            At::Unclear => Serving::Unclear,
+            At::Pending => Serving::Pending,
+            At::Over(context) => Serving::Span(context),
+            At::Open(key) => self.settle(key).map_or(Serving::None, Serving::Span),
         }
     }
 

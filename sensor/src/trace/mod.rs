@@ -26,6 +26,6 @@ pub use batch::{Batch, json_line};
 pub use clock::WallClock;
 pub use context::TraceParent;
 pub use ids::{Parent, SpanIds};
-pub use join::Joiner;
+pub use join::{Joiner, Serving};
 pub use serving::SpanContext;
 pub use span::{FIRST_BYTE_EVENT, span};

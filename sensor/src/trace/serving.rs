@@ -7,6 +7,10 @@
 //! - No response of the process was sent by another thread than the one that had received its request: else the work
 //!   wanders between threads, and what a thread does may be any request's. Until [`TRUSTED_AFTER`] responses have shown
 //!   that, the request must be the only one of the whole process.
+//!
+//! The end of a response often shows only after its thread has taken up the next request. A call must be told at once, so
+//! both count as open then. What was written can wait: [`Process::at`] says [`At::Pending`] until the end is known, and
+//! looks at the times in which requests were really open.
 
 use std::collections::VecDeque;
 
@@ -16,8 +20,8 @@ use crate::protocol::ExchangeKey;
 
 /// So many responses must have come from their request's thread before the thread is relied upon.
 const TRUSTED_AFTER: u32 = 8;
-/// How many requests that are over are remembered of a thread.
-const PAST: usize = 32;
+/// How many requests that are over are remembered of a thread: some tenths of a second of a busy one.
+const PAST: usize = 256;
 /// How many threads of a process are told apart; beyond, only the process as a whole is known.
 const THREADS: usize = 4096;
 
@@ -45,7 +49,7 @@ pub(super) struct Process {
 #[derive(Debug, Default)]
 struct Scope {
     open: Vec<Open>,
-    /// Two were open at once since none was.
+    /// Two were open, or not known to be over, at once since none was.
     is_mixed: bool,
     past: VecDeque<Past>,
 }
@@ -54,8 +58,10 @@ struct Scope {
 struct Open {
     key: ExchangeKey,
     from_ns: u64,
-    /// When its response began.
+    /// When its response began; after that it may be over.
     answered_ns: Option<u64>,
+    /// Another was open at the same time.
+    is_mixed: bool,
 }
 
 /// A request that is over.
@@ -64,7 +70,7 @@ struct Past {
     ids: SpanContext,
     from_ns: u64,
     until_ns: u64,
-    is_clear: bool,
+    is_mixed: bool,
 }
 
 /// The trace and the span of a request.
@@ -119,11 +125,20 @@ impl Process {
         }
     }
 
-    /// The request that the thread served at `time_ns`, open or over, if it served exactly one.
-    pub(super) fn at(&self, tid: u32, time_ns: u64) -> Option<Served> {
-        let served = self.threads.get(&tid)?.at(time_ns)?;
-        let is_certain = !self.wanders && (self.is_trusted() || self.whole.at(time_ns).is_some());
-        is_certain.then_some(served)
+    /// The request that the thread served at `time_ns`, open or over.
+    pub(super) fn at(&self, tid: u32, time_ns: u64) -> At {
+        let Some(thread) = self.threads.get(&tid).map(|thread| thread.at(time_ns)) else { return At::None };
+        if self.wanders {
+            return if thread == At::None { At::None } else { At::Unclear };
+        }
+        if self.is_trusted() || !matches!(thread, At::Open(_) | At::Over(_)) {
+            return thread;
+        }
+        match self.whole.at(time_ns) {
+            At::Open(_) | At::Over(_) => thread,
+            At::Pending => At::Pending,
+            At::Unclear | At::None => At::Unclear,
+        }
     }
 
     /// The open requests of all threads.
@@ -147,7 +162,13 @@ impl Process {
 
 /// What [`Process::at`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Served {
+pub(super) enum At {
+    /// None.
+    None,
+    /// One of several, or of a process in which work wanders.
+    Unclear,
+    /// A response had begun, and it is not known yet whether it was over.
+    Pending,
     /// A request that is open.
     Open(ExchangeKey),
     /// One that is over.
@@ -156,7 +177,12 @@ pub(super) enum Served {
 
 impl Scope {
     fn start(&mut self, key: ExchangeKey, from_ns: u64) {
-        self.open.push(Open { key, from_ns, answered_ns: None });
+        let mut open = Open { key, from_ns, answered_ns: None, is_mixed: false };
+        for other in self.open.iter_mut().filter(|other| other.is_open_at(from_ns)) {
+            other.is_mixed = true;
+            open.is_mixed = true;
+        }
+        self.open.push(open);
         self.is_mixed |= self.open.len() > 1;
     }
 
@@ -169,11 +195,25 @@ impl Scope {
     fn end(&mut self, key: ExchangeKey, until_ns: u64, ids: Option<SpanContext>) {
         let Some(at) = self.open.iter().position(|open| open.key == key) else { return };
         let open = self.open.swap_remove(at);
+        let is_within = |time_ns: u64| (open.from_ns..until_ns).contains(&time_ns);
+        let mut is_mixed = open.is_mixed;
+        for other in &mut self.open {
+            if is_within(other.from_ns) || other.from_ns < open.from_ns && other.is_open_at(open.from_ns) {
+                other.is_mixed = true;
+                is_mixed = true;
+            }
+        }
+        for past in &mut self.past {
+            if past.from_ns < until_ns && open.from_ns < past.until_ns {
+                past.is_mixed = true;
+                is_mixed = true;
+            }
+        }
         if let Some(ids) = ids {
             if self.past.len() == PAST {
                 self.past.pop_front();
             }
-            self.past.push_back(Past { ids, from_ns: open.from_ns, until_ns, is_clear: !self.is_mixed });
+            self.past.push_back(Past { ids, from_ns: open.from_ns, until_ns, is_mixed });
         }
         if self.open.is_empty() {
             self.is_mixed = false;
@@ -188,21 +228,32 @@ impl Scope {
         }
     }
 
-    fn at(&self, time_ns: u64) -> Option<Served> {
-        let open = self.open.iter().filter(|open| open.from_ns <= time_ns);
-        // Since its response began it may be over, which shows later.
-        let is_open = |open: &Open| open.answered_ns.is_none_or(|answered_ns| time_ns <= answered_ns);
-        let open = open.map(|open| (!self.is_mixed && is_open(open), Served::Open(open.key)));
+    fn at(&self, time_ns: u64) -> At {
+        let begun = || self.open.iter().filter(|open| open.from_ns <= time_ns);
+        let is_pending = begun().any(|open| !open.is_open_at(time_ns));
+        let open = begun().filter(|open| open.is_open_at(time_ns));
+        let open = open.map(|open| (open.is_mixed, At::Open(open.key)));
         let over = self.past.iter().filter(|past| (past.from_ns..=past.until_ns).contains(&time_ns));
-        let mut all = open.chain(over.map(|past| (past.is_clear, Served::Over(past.ids))));
-        let (is_clear, served) = all.next()?;
-        (is_clear && all.next().is_none()).then_some(served)
+        let mut all = open.chain(over.map(|past| (past.is_mixed, At::Over(past.ids))));
+        match (all.next(), all.next()) {
+            (Some(_), Some(_)) | (Some((true, _)), None) => At::Unclear,
+            _ if is_pending => At::Pending,
+            (Some((false, served)), None) => served,
+            (None, _) => At::None,
+        }
     }
 
     fn forget(&mut self, time_ns: u64) {
         while self.past.front().is_some_and(|past| past.until_ns < time_ns) {
             self.past.pop_front();
         }
+    }
+}
+
+impl Open {
+    /// Whether it is certain that it still was open.
+    fn is_open_at(&self, time_ns: u64) -> bool {
+        self.answered_ns.is_none_or(|answered_ns| time_ns <= answered_ns)
     }
 }
 
@@ -234,9 +285,9 @@ mod tests {
         assert_eq!(process.now(9), Serves::None);
         process.end(key(1), 7, 20, Some(ids(1)));
         assert_eq!(process.now(7), Serves::None);
-        assert_eq!(process.at(7, 15), Some(Served::Over(ids(1))));
-        assert_eq!(process.at(8, 15), Some(Served::Open(key(2))));
-        assert_eq!(process.at(7, 21), None);
+        assert_eq!(process.at(7, 15), At::Over(ids(1)));
+        assert_eq!(process.at(8, 15), At::Open(key(2)));
+        assert_eq!(process.at(7, 21), At::None);
     }
 
     #[test]
@@ -244,10 +295,53 @@ mod tests {
         let mut process = trusted();
         process.start(key(1), 7, 10);
         process.answered(key(1), 7, 15);
-        assert_eq!(process.at(7, 15), Some(Served::Open(key(1))));
-        assert_eq!(process.at(7, 16), None);
+        assert_eq!(process.at(7, 15), At::Open(key(1)));
+        assert_eq!(process.at(7, 16), At::Pending);
         process.end(key(1), 7, 20, Some(ids(1)));
-        assert_eq!((process.at(7, 16), process.at(7, 21)), (Some(Served::Over(ids(1))), None));
+        assert_eq!((process.at(7, 16), process.at(7, 21)), (At::Over(ids(1)), At::None));
+    }
+
+    /// The thread takes up the next request before it is known that the response before was whole.
+    #[test]
+    fn an_end_that_shows_late_settles_what_came_after() {
+        let late = |until_ns| {
+            let mut process = trusted();
+            process.start(key(1), 7, 10);
+            process.answered(key(1), 7, 15);
+            process.start(key(2), 7, 20);
+            assert_eq!((process.now(7), process.at(7, 25)), (Serves::Unclear, At::Pending));
+            process.end(key(1), 7, until_ns, Some(ids(1)));
+            process
+        };
+        let process = late(16);
+        assert_eq!(
+            (process.at(7, 16), process.at(7, 18), process.at(7, 25)),
+            (At::Over(ids(1)), At::None, At::Open(key(2)))
+        );
+        // The first response went on while the second request was there.
+        let mut process = late(22);
+        assert_eq!(
+            (process.at(7, 18), process.at(7, 21), process.at(7, 25)),
+            (At::Unclear, At::Unclear, At::Unclear)
+        );
+        process.end(key(2), 7, 30, Some(ids(2)));
+        assert_eq!(process.at(7, 25), At::Unclear);
+    }
+
+    /// The second one's end is known first.
+    #[test]
+    fn ends_may_show_in_any_order() {
+        let late = |until_ns| {
+            let mut process = trusted();
+            process.start(key(1), 7, 10);
+            process.answered(key(1), 7, 15);
+            process.start(key(2), 7, 20);
+            process.end(key(2), 7, 30, Some(ids(2)));
+            assert_eq!(process.at(7, 25), At::Pending);
+            process.end(key(1), 7, until_ns, Some(ids(1)));
+            process.at(7, 25)
+        };
+        assert_eq!((late(16), late(22)), (At::Over(ids(2)), At::Unclear));
     }
 
     #[test]
@@ -256,7 +350,7 @@ mod tests {
         process.start(key(1), 7, 10);
         assert_eq!((process.now(7), process.now(9)), (Serves::One(key(1)), Serves::None));
         process.start(key(2), 8, 11);
-        assert_eq!((process.now(7), process.at(7, 12)), (Serves::Unclear, None));
+        assert_eq!((process.now(7), process.at(7, 12)), (Serves::Unclear, At::Unclear));
     }
 
     #[test]
@@ -265,7 +359,7 @@ mod tests {
         process.answer(7, 8);
         assert_eq!(process.now(7), Serves::None);
         process.start(key(1), 7, 10);
-        assert_eq!((process.now(7), process.at(7, 12)), (Serves::Unclear, None));
+        assert_eq!((process.now(7), process.at(7, 12)), (Serves::Unclear, At::Unclear));
     }
 
     #[test]
@@ -276,8 +370,9 @@ mod tests {
         process.end(key(1), 7, 20, Some(ids(1)));
         // What is done now may be the first one's.
         assert_eq!(process.now(7), Serves::Unclear);
-        assert_eq!(process.at(7, 15), None);
+        assert_eq!((process.at(7, 15), process.at(7, 25)), (At::Unclear, At::Unclear));
         process.end(key(2), 7, 30, Some(ids(2)));
+        assert_eq!(process.at(7, 25), At::Unclear);
         process.start(key(3), 7, 31);
         assert_eq!(process.now(7), Serves::One(key(3)));
     }
@@ -288,9 +383,9 @@ mod tests {
         process.start(key(1), 7, 10);
         process.end(key(1), 7, 20, Some(ids(1)));
         process.forget(21);
-        assert_eq!(process.at(7, 15), None);
+        assert_eq!(process.at(7, 15), At::None);
         assert!(process.threads.is_empty());
-        (0..100).for_each(|n| {
+        (0..2 * PAST as u64).for_each(|n| {
             process.start(key(n), 7, n);
             process.end(key(n), 7, n, Some(ids(1)));
         });

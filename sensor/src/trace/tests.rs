@@ -1,6 +1,6 @@
 //! Which spans form traces.
 
-use super::{Joiner, SpanIds};
+use super::{Joiner, Serving, SpanContext, SpanIds};
 use crate::protocol::{Endpoints, ExchangeKey, Role, Signal, Started, Task};
 
 const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -80,6 +80,14 @@ impl Bench {
         self.joiner.on_signal(&Signal::Ended { key, time_ns: self.now_ns, is_told: true });
         self.joiner.take(key)
     }
+
+    #[track_caller]
+    fn served(&mut self, tgid: u32, tid: u32, time_ns: u64) -> SpanContext {
+        match self.joiner.serving(tgid, tid, time_ns) {
+            Serving::Span(context) => context,
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[track_caller]
@@ -132,7 +140,7 @@ fn a_send_may_be_told_after_its_receive() {
 fn a_trace_that_was_told_stays() {
     let mut bench = Bench::trusting(&[200]);
     let back = bench.server(2, 200, 21, 5001, None);
-    let context = bench.joiner.serving(200, 21, bench.now_ns).unwrap();
+    let context = bench.served(200, 21, bench.now_ns);
     bench.call(100, 11, 5001, 200, None);
     let back = bench.end(back, 21);
     assert_eq!((back.trace_id, back.span_id), (context.trace_id, context.span_id));
@@ -169,7 +177,7 @@ fn one_of_two_requests_is_no_parent() {
     let call = bench.call(100, 11, 5002, 200, None);
     assert_eq!(bench.end(call, 11).parent, None);
     assert_eq!(bench.joiner.ambiguous(), 1);
-    assert_eq!(bench.joiner.serving(100, 11, bench.now_ns), None);
+    assert_eq!(bench.joiner.serving(100, 11, bench.now_ns), Serving::Unclear);
 }
 
 #[test]
@@ -193,12 +201,12 @@ fn what_a_thread_served_is_remembered_for_a_while() {
     let key = bench.server(1, 100, 11, 5000, None);
     let within = bench.now_ns;
     let span = bench.end(key, 11);
-    let context = bench.joiner.serving(100, 11, within).unwrap();
+    let context = bench.served(100, 11, within);
     assert_eq!((context.trace_id, context.span_id), (span.trace_id, span.span_id));
-    assert_eq!(bench.joiner.serving(100, 12, within), None);
-    assert_eq!(bench.joiner.serving(100, 11, within + 2), None);
+    assert_eq!(bench.joiner.serving(100, 12, within), Serving::None);
+    assert_eq!(bench.joiner.serving(100, 11, within + 2), Serving::None);
     bench.joiner.second(within + 60_000_000_000);
-    assert_eq!(bench.joiner.serving(100, 11, within), None);
+    assert_eq!(bench.joiner.serving(100, 11, within), Serving::None);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use super::logs::WRITERS;
 use super::{free_port, metrics};
 use crate::command;
 
@@ -26,6 +27,8 @@ pub(super) enum Target {
     Host,
     /// The whole host, without or with what is told of connections.
     Flows(bool),
+    /// The programs that write lines, whose records are printed to `/dev/null`.
+    Logs,
 }
 
 pub(super) struct Daemon {
@@ -50,9 +53,13 @@ impl Daemon {
         let errors = output.try_clone().context("cannot copy a file")?;
         let mut command = Command::new(sensor);
         command::clean(&mut command);
-        command.arg("run").stdin(std::process::Stdio::null()).stdout(output).stderr(errors);
+        command.arg("run").stdin(Stdio::null()).stdout(output).stderr(errors);
         match target {
             Target::Host => command.args(["--listen", &listen]),
+            Target::Logs => {
+                command.args(["--listen", &listen, "--print", "logs"]).stdout(Stdio::null());
+                command.args(WRITERS.iter().flat_map(|name| ["--logs", name]))
+            }
             Target::Nginx | Target::Flows(_) => {
                 let path = directory.path().join("sensor.yaml");
                 let settings = match target {
@@ -100,16 +107,23 @@ impl Daemon {
         }
     }
 
+    /// The page of metrics once it is `done`, or has had time enough.
+    pub(super) fn metrics_when(&self, done: impl Fn(&str) -> bool) -> Result<String> {
+        let deadline = Instant::now() + DRAIN;
+        loop {
+            let page = metrics::get(&self.url)?;
+            if done(&page) || Instant::now() > deadline {
+                return Ok(page);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     pub(super) fn usage(&self) -> Result<Usage> {
-        let read = |file: &str| {
-            let path = format!("/proc/{}/{file}", self.process.id());
-            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
-        };
-        let ticks = cpu_ticks(&read("stat")?).context("/proc/PID/stat has no CPU times")?;
-        let peak_kib = peak_kib(&read("status")?).context("/proc/PID/status has no VmHWM")?;
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52 ticks")]
-        let cpu_seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-        Ok(Usage { cpu_seconds, peak_kib })
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let peak_kib = peak_kib(&status).context("/proc/PID/status has no VmHWM")?;
+        Ok(Usage { cpu_seconds: cpu_seconds(self.process.id())?, peak_kib })
     }
 
     /// Ends the sensor as an operator would.
@@ -148,6 +162,15 @@ impl Drop for Daemon {
             let _ = self.process.wait();
         }
     }
+}
+
+/// User and system time of a process.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
+    let path = format!("/proc/{pid}/stat");
+    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let ticks = cpu_ticks(&stat).context("/proc/PID/stat has no CPU times")?;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 ticks")]
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// User and system time, the 14th and 15th field (proc_pid_stat(5)). The second field is a name in parentheses

@@ -5,6 +5,7 @@
 mod daemon;
 mod flows;
 mod http;
+mod logs;
 mod machine;
 mod mask;
 mod metrics;
@@ -35,6 +36,8 @@ enum Measurement {
     Http(http::Options),
     /// iperf3, and wrk with a connection a request, without and with what is told of connections.
     Flows(flows::Options),
+    /// Lines to standard output, without and with the sensor, beside reading them from a file.
+    Logs(logs::Options),
     /// Masking: in the kernel over the same capture without it, and in the daemon.
     Mask(mask::Options),
     /// The ways of capture side by side, in a virtual machine.
@@ -46,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     match &options.measurement {
         Some(Measurement::Http(http)) => http::run(workspace, http),
         Some(Measurement::Flows(flows)) => flows::run(workspace, flows),
+        Some(Measurement::Logs(logs)) => logs::run(workspace, logs),
         Some(Measurement::Mask(mask)) => mask::run(workspace, mask),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),

@@ -100,6 +100,8 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NGINX,
             servers::WRK,
             servers::CURL,
+            servers::DNSMASQ,
+            servers::DIG,
             servers::NGHTTP2,
             servers::GRPCIO,
             servers::PYTHON,

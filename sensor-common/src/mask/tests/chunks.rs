@@ -61,6 +61,32 @@ fn a_hundred_thousand_digits_and_a_mebibyte() {
     assert_eq!(&clean[..end], &text[..end]);
 }
 
+/// Lines as long as a write's piece, so that numbers lie across the ends of chunks at every offset: each is masked and
+/// counted once.
+#[test]
+fn numbers_across_the_ends_of_large_chunks_are_counted_once() {
+    for shift in 0..40 {
+        let mut text = "x".repeat(shift);
+        let mut cards = 0;
+        while text.len() < 16_000 {
+            text += match cards % 3 {
+                0 => "k123: 4024000000071930; é\n",
+                1 => "k4567: 4024 0000 0007 1930; é\n",
+                _ => "k89012: 4024-0000-0007-1930; é\n",
+            };
+            cards += 1;
+        }
+        let mut state = State::NEW;
+        let (mut done, bytes) = (0, text.as_bytes());
+        while done < bytes.len() {
+            let end = bytes.len().min(done + 4096);
+            let mut chunk = bytes[done..end].to_vec();
+            done += in_place(&mut chunk, &mut state, end < bytes.len());
+        }
+        assert_eq!(state.masked, cards, "{shift}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 

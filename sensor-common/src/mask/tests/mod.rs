@@ -5,6 +5,7 @@ mod chunks;
 mod kinds;
 mod negative;
 mod property;
+mod slot;
 
 use std::string::String;
 use std::vec::Vec;

@@ -26,6 +26,10 @@ impl Names for Fixed {
     }
 }
 
+fn places() -> Places {
+    Places::new(Some(NETNS), crate::config::Networks::default(), 100)
+}
+
 struct Bench {
     table: Table,
     metrics: FlowMetrics,
@@ -34,7 +38,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let config = TableConfig { max_connections: 3 };
-        Self { table: Table::new(config, Places::new(Some(NETNS))), metrics: FlowMetrics::new(100) }
+        Self { table: Table::new(config, places()), metrics: FlowMetrics::new(100) }
     }
 
     fn event(&mut self, event: Event) {
@@ -262,7 +266,7 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, &"client".into(), &Fixed).is_some());
+    assert!(bench.table.used(&ends(1001), Role::Client, &"client".into(), At::the(0), &Fixed).is_some());
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);

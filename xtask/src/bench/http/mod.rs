@@ -96,7 +96,7 @@ fn round(nginx: &Nginx, sensor: &Path, seconds: u64, index: u64) -> Result<Round
         match kind {
             None => without = run,
             Some(Target::Nginx) => with_nginx = run,
-            Some(Target::Host | Target::Flows(_)) => with_host = run,
+            Some(Target::Host | Target::Flows(_) | Target::Logs) => with_host = run,
         }
     }
     let all = without.zip(with_nginx).zip(with_host).context("a run is missing")?;

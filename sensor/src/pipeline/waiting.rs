@@ -1,0 +1,101 @@
+//! Exchanges of containers that are not known yet.
+//!
+//! They wait for [`PATIENCE`](crate::identity::PATIENCE) from the container's first sight on, and at most [`WAITING_MAX`] of
+//! them; then they are told with what is known.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::identity::{Directory, Identity, Known, Processes};
+use crate::metric::{family, own::Own};
+use crate::protocol::Exchange;
+use crate::trace::SpanIds;
+
+/// The most exchanges that wait.
+const WAITING_MAX: usize = 8_192;
+
+/// An exchange and the process that it is of.
+pub(super) struct Named {
+    pub(super) exchange: Exchange,
+    pub(super) span: SpanIds,
+    pub(super) process: Known,
+}
+
+struct Waiter {
+    named: Named,
+    until: Instant,
+}
+
+/// Those that wait, in the order in which they came.
+pub(super) struct Waiting {
+    directory: Option<Arc<Directory>>,
+    generation: u64,
+    queue: VecDeque<Waiter>,
+    next: Option<Instant>,
+    known: u64,
+    unknown: u64,
+    full: u64,
+}
+
+impl Waiting {
+    pub(super) fn new(directory: Option<Arc<Directory>>) -> Self {
+        Self { directory, generation: 0, queue: VecDeque::new(), next: None, known: 0, unknown: 0, full: 0 }
+    }
+
+    /// Takes an exchange; gives it back where there is nothing to wait for.
+    pub(super) fn take(&mut self, named: Named, processes: &mut Processes) -> Option<(Named, Identity)> {
+        let (identity, until) = processes.identity(&named.process);
+        let Some(until) = until else { return Some((named, identity)) };
+        if self.queue.len() >= WAITING_MAX {
+            self.full += 1;
+            return Some((named, identity));
+        }
+        self.next = Some(self.next.map_or(until, |next| next.min(until)));
+        self.queue.push_back(Waiter { named, until });
+        None
+    }
+
+    /// Those that wait no longer.
+    pub(super) fn ready(&mut self, processes: &mut Processes, now: Instant) -> Vec<(Named, Identity)> {
+        let Some(directory) = self.directory.as_ref().filter(|_| !self.queue.is_empty()) else {
+            return Vec::new();
+        };
+        let generation = directory.generation();
+        if generation == self.generation && self.next.is_some_and(|next| now < next) {
+            return Vec::new();
+        }
+        self.generation = generation;
+        let mut ready = Vec::new();
+        for waiter in std::mem::take(&mut self.queue) {
+            let (identity, until) = processes.identity(&waiter.named.process);
+            match until {
+                Some(_) if now < waiter.until => self.queue.push_back(waiter),
+                None if now < waiter.until => {
+                    self.known += 1;
+                    ready.push((waiter.named, identity));
+                }
+                _ => {
+                    self.unknown += 1;
+                    ready.push((waiter.named, identity));
+                }
+            }
+        }
+        self.next = self.queue.iter().map(|waiter| waiter.until).min();
+        ready
+    }
+
+    /// Nobody waits any longer.
+    pub(super) fn give_up(&mut self) {
+        let now = Instant::now();
+        self.queue.iter_mut().for_each(|waiter| waiter.until = now);
+        self.next = Some(now);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
+    pub(super) fn measure(&self, own: &mut Own) {
+        for (outcome, count) in [("known", self.known), ("unknown", self.unknown), ("full", self.full)] {
+            own.set(&family::IDENTITY_WAITED, &[outcome], count as f64);
+        }
+    }
+}

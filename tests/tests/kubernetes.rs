@@ -1,0 +1,290 @@
+//! Who a process is in a cluster: pods laid out as the kubelet does, and what the API server tells of them.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::json;
+use tests::api_server::{self, ApiServer, object};
+use tests::client::curl;
+use tests::link::free_port;
+use tests::metrics::Metrics;
+use tests::pods::Pod;
+use tests::sensor::{Options, Sensor};
+use tests::server::Server;
+use tests::spans::Span;
+use tests::wait::{patience, wait_until};
+
+const REQUESTS: &str = "http_server_request_duration_seconds_count";
+const WAITED: &str = "sensor_identity_waited_total";
+const FAILURES: &str = "sensor_kubernetes_watch_failures_total";
+const SHOP: [(&str, &str); 5] = [
+    ("service_name", "shop"),
+    ("service_namespace", "pay"),
+    ("k8s_namespace_name", "pay"),
+    ("k8s_deployment_name", "shop"),
+    ("k8s_container_name", "app"),
+];
+
+fn sensor(settings: &str) -> Sensor {
+    Options::default().yaml(settings).spans().start()
+}
+
+#[track_caller]
+fn wait_for_metrics(sensor: &Sensor, what: &str, is_so: impl Fn(&Metrics) -> bool) {
+    let mut last = Metrics::default();
+    let found = tests::wait::wait_for(patience(30), || {
+        last = sensor.metrics();
+        is_so(&last).then_some(())
+    });
+    if found.is_none() {
+        let lines: Vec<String> = last
+            .samples
+            .iter()
+            .filter(|sample| {
+                sample.name == REQUESTS
+                    || sample.name.starts_with("sensor_kubernetes")
+                    || sample.name == WAITED
+            })
+            .map(|sample| format!("{} {:?} {}", sample.name, sample.labels, sample.value))
+            .collect();
+        panic!("waited in vain for {what}; last\n{}\n{}", lines.join("\n"), sensor.stderr());
+    }
+}
+
+/// Waits until everything that the API server has is known.
+#[track_caller]
+fn wait_for_watches(sensor: &Sensor) {
+    wait_for_metrics(sensor, "the watches", |metrics| {
+        let watches = ["pods", "nodes", "services", "endpointslices"];
+        watches.iter().all(|name| metrics.sum("sensor_kubernetes_watch_up", &[("resource", name)]) > 0.5)
+    });
+}
+
+fn on_port(metrics: &Metrics, port: u16, labels: &[(&str, &str)]) -> u64 {
+    let port = port.to_string();
+    let mut all = vec![("server_port", &*port)];
+    all.extend(labels);
+    metrics.count(REQUESTS, &all)
+}
+
+#[track_caller]
+fn server_spans(sensor: &Sensor, port: u16, count: usize) -> Vec<Span> {
+    let port = port.to_string();
+    wait_until("spans", patience(30), || {
+        let spans: Vec<Span> = sensor
+            .spans()
+            .into_iter()
+            .filter(|span| span.kind == 2 && span.attribute("server.port") == port)
+            .collect();
+        (spans.len() >= count).then_some(spans)
+    })
+}
+
+fn resource<'a>(span: &'a Span, key: &str) -> &'a str {
+    span.resource.get(key).map_or("", String::as_str)
+}
+
+#[test]
+fn requests_carry_pod_and_workload() {
+    let (api, pod) = (ApiServer::start(), Pod::new("shop-6c9f7d5b8d-x2x7k"));
+    api.put("pods", pod.object.clone());
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    // The kubelet has not told yet that the container runs, nor which id it has.
+    let server = Server::in_pod(&pod);
+    for _ in 0..3 {
+        assert_eq!(curl(&[&server.url("/")]), 200);
+    }
+    wait_for_metrics(&sensor, "the pod's requests", |metrics| on_port(metrics, server.port, &SHOP) == 3);
+    let metrics = sensor.metrics();
+    assert_eq!(on_port(&metrics, server.port, &[]), 3, "nothing is told twice");
+    assert_eq!(on_port(&metrics, server.port, &[("k8s_pod_name", "")]), 3, "no series is a pod's");
+    for span in server_spans(&sensor, server.port, 3) {
+        assert_eq!(span.service, "shop");
+        for (key, value) in [
+            ("k8s.namespace.name", "pay"),
+            ("k8s.pod.name", "shop-6c9f7d5b8d-x2x7k"),
+            ("k8s.pod.uid", &*pod.uid()),
+            ("k8s.container.name", "app"),
+            ("k8s.deployment.name", "shop"),
+            ("k8s.node.name", "node-1"),
+            ("container.id", &*pod.container),
+            ("service.namespace", "pay"),
+            ("service.instance.id", "pay.shop-6c9f7d5b8d-x2x7k.app"),
+            ("service.version", "1.4.2"),
+            ("cloud.region", "ap-northeast-2"),
+            ("cloud.availability_zone", "ap-northeast-2a"),
+        ] {
+            assert_eq!(resource(&span, key), value, "{key}");
+        }
+    }
+    // Its client is on the bare host.
+    let clients = sensor.metrics();
+    let port = server.port.to_string();
+    let mut clients = clients.select("http_client_request_duration_seconds_count", &[]);
+    assert!(clients.any(|sample| sample.label("server_port") == port
+        && sample.label("service_name") == "curl"
+        && sample.label("k8s_namespace_name").is_empty()));
+    api.assert_no_faults();
+}
+
+#[test]
+fn a_pod_of_the_same_name_is_another_one() {
+    let api = ApiServer::start();
+    let (old, new) = (Pod::new("shop-0"), Pod::new("shop-0"));
+    api.put("pods", old.running());
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let first = Server::in_pod(&old);
+    assert_eq!(curl(&[&first.url("/")]), 200);
+    api.delete("pods", &old.object);
+    api.put("pods", new.running());
+    let second = Server::in_pod(&new);
+    // The old one still ends its work.
+    for server in [&first, &second] {
+        assert_eq!(curl(&[&server.url("/")]), 200);
+    }
+    for (server, pod, count) in [(&first, &old, 2), (&second, &new, 1)] {
+        let spans = server_spans(&sensor, server.port, count);
+        assert_eq!(spans.len(), count);
+        for span in spans {
+            assert_eq!(resource(&span, "k8s.pod.uid"), pod.uid());
+            assert_eq!(resource(&span, "container.id"), pod.container);
+            assert_eq!(resource(&span, "k8s.pod.name"), "shop-0");
+        }
+    }
+    api.assert_no_faults();
+}
+
+/// What comes before its pod is known waits for it; where nobody ever tells, it is told with what is known.
+#[test]
+fn requests_wait_for_their_pod() {
+    let api = ApiServer::start();
+    let (late, never) = (Pod::new("late"), Pod::new("never"));
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let server = Server::in_pod(&late);
+    assert_eq!(curl(&[&server.url("/")]), 200);
+    api.put("pods", late.object.clone());
+    wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+    assert!(sensor.metrics().sum(WAITED, &[("outcome", "known")]) <= 1.0);
+    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 0.0);
+
+    let server = Server::in_pod(&never);
+    assert_eq!(curl(&[&server.url("/")]), 200);
+    let by_process = [("service_name", "server.py"), ("k8s_namespace_name", "")];
+    wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &by_process) == 1);
+    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 1.0);
+    let spans = server_spans(&sensor, server.port, 1);
+    assert_eq!(resource(&spans[0], "k8s.pod.uid"), never.uid());
+    assert_eq!(resource(&spans[0], "container.id"), never.container);
+    api.assert_no_faults();
+}
+
+/// The sensor starts without the API server, and knows all once it is there.
+#[test]
+fn it_starts_without_the_api_server() {
+    let pod = Pod::new("shop-1");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let account = tempfile::TempDir::new().expect("make a directory");
+    std::fs::write(account.path().join("token"), "token-1").expect("write a token");
+    let sensor = sensor(&api_server::settings(address, account.path()));
+    let host = Server::start(tests::server::Kind::Python);
+    assert_eq!(curl(&[&host.url("/")]), 200);
+    wait_for_metrics(&sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
+    wait_for_metrics(&sensor, "failures", |metrics| {
+        metrics.sum(FAILURES, &[("resource", "pods"), ("cause", "network")]) >= 1.0
+    });
+    assert_eq!(sensor.page("/readyz"), "ok\n");
+    let status: serde_json::Value = serde_json::from_str(&sensor.page("/status.json")).expect("JSON");
+    assert_eq!(status["kubernetes"]["watches"]["pods"]["up"], json!(false), "{status}");
+
+    let api = ApiServer::start_at(address);
+    api.put("pods", pod.running());
+    wait_for_watches(&sensor);
+    let server = Server::in_pod(&pod);
+    assert_eq!(curl(&[&server.url("/")]), 200);
+    wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+    api.assert_no_faults();
+}
+
+/// Whatever the API server answers, the sensor goes on with what it knows, counts it, and comes back.
+#[test]
+fn it_goes_on_through_failures() {
+    let api = ApiServer::start();
+    let pod = Pod::new("shop-0");
+    // More than two pages, so that lists are read in parts.
+    for number in 0..250 {
+        let mut other = object("pod.json");
+        other["metadata"]["name"] = json!(format!("other-{number}"));
+        other["metadata"]["uid"] = json!(format!("{number:08x}-0000-4a52-8f7d-1c2d3e4f5a6b"));
+        api.put("pods", other);
+    }
+    api.put("pods", pod.object.clone());
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    wait_for_metrics(&sensor, "all pods", |metrics| {
+        metrics.sum("sensor_kubernetes_known", &[("kind", "pods")]) == 251.0
+    });
+    let server = Server::in_pod(&pod);
+    let mut asked = 0;
+    let mut ask = |cause: &str| {
+        wait_for_metrics(&sensor, cause, |metrics| {
+            metrics.sum(FAILURES, &[("resource", "pods"), ("cause", cause)]) >= 1.0
+        });
+        assert_eq!(curl(&[&server.url("/")]), 200);
+        asked += 1;
+        wait_for_metrics(&sensor, "the pod's request", |metrics| {
+            on_port(metrics, server.port, &SHOP) == asked
+        });
+    };
+    for (status, cause) in [(429, "throttled"), (403, "forbidden"), (503, "server")] {
+        api.refuse(Some(status));
+        ask(cause);
+        api.refuse(None);
+        wait_for_watches(&sensor);
+    }
+    // A pod goes while nobody is told of it, and the history with it.
+    api.refuse(Some(503));
+    api.delete("pods", &json!({"metadata": {"namespace": "pay", "name": "other-0"}}));
+    api.compact();
+    api.refuse(None);
+    ask("gone");
+    wait_for_watches(&sensor);
+    wait_for_metrics(&sensor, "the pod to be forgotten", |metrics| {
+        metrics.sum("sensor_kubernetes_known", &[("kind", "pods")]) == 250.0
+    });
+    api.assert_no_faults();
+}
+
+/// A pod of a CronJob is that, and what annotations say goes first.
+#[test]
+fn names_come_from_owners_and_annotations() {
+    let api = ApiServer::start();
+    let (settle, named) = (Pod::new("settle-29400000-abcde"), Pod::new("shop-1"));
+    api.put("jobs", object("job.json"));
+    let mut job = settle.object.clone();
+    job["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "settle-29400000", "uid": "x", "controller": true}]);
+    api.put("pods", job);
+    let mut annotated = named.object.clone();
+    annotated["metadata"]["annotations"] = json!({
+        "resource.opentelemetry.io/service.name": "till",
+        "resource.opentelemetry.io/service.namespace": "retail",
+        "resource.opentelemetry.io/deployment.environment.name": "production",
+        "resource.opentelemetry.io/service.version": "v7"
+    });
+    api.put("pods", annotated);
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let servers = [Server::in_pod(&settle), Server::in_pod(&named)];
+    for server in &servers {
+        assert_eq!(curl(&[&server.url("/")]), 200);
+    }
+    let cron = [("service_name", "settle"), ("k8s_cronjob_name", "settle"), ("k8s_job_name", "")];
+    wait_for_metrics(&sensor, "the CronJob's", |metrics| on_port(metrics, servers[0].port, &cron) == 1);
+    let till = [("service_name", "till"), ("service_namespace", "retail"), ("k8s_deployment_name", "shop")];
+    wait_for_metrics(&sensor, "the annotated one's", |metrics| on_port(metrics, servers[1].port, &till) == 1);
+    let spans = server_spans(&sensor, servers[1].port, 1);
+    assert_eq!(resource(&spans[0], "service.version"), "v7");
+    assert_eq!(resource(&spans[0], "deployment.environment.name"), "production");
+    api.assert_no_faults();
+}
