@@ -51,6 +51,12 @@ impl Netns {
         pair
     }
 
+    /// A file that stands for it.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/run/netns/{}", self.name)
+    }
+
     /// Runs ip(8) in it, with these arguments.
     ///
     /// # Panics
@@ -96,7 +102,7 @@ impl Netns {
     /// # Panics
     /// When it does.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let file = File::open(format!("/run/netns/{}", self.name)).expect("open a network namespace");
+        let file = File::open(self.path()).expect("open a network namespace");
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 setns(&file, CloneFlags::CLONE_NEWNET).expect("enter a network namespace");

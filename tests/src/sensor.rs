@@ -152,8 +152,9 @@ pub fn binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().expect("the test's own path");
-    let found = test.ancestors().map(|target| target.join("release/sensor")).find(|path| path.is_file());
-    found.expect("no sensor to test; hint: cargo build --release -p sensor, or name one in SENSOR_BIN")
+    let release = format!("{}-unknown-linux-gnu/release/sensor", std::env::consts::ARCH);
+    let found = test.ancestors().map(|target| target.join(&release)).find(|path| path.is_file());
+    found.expect("no sensor to test; hint: cargo xtask image, or name one in SENSOR_BIN")
 }
 
 /// `sensor run` with this configuration and address.

@@ -8,9 +8,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::client::curl;
-use tests::link::free_port;
 use tests::metrics::Metrics;
-use tests::process::{Process, program};
+use tests::prometheus::Prometheus;
 use tests::receiver::Traces;
 use tests::sensor::{Options, SETTLE, Sensor};
 use tests::server::{Kind, Server};
@@ -19,52 +18,16 @@ use tests::wait::{patience, wait_until};
 const DURATION: &str = "http_server_request_duration_seconds";
 const NODE: &str = "test-node";
 
-/// A Prometheus that takes remote write and scrapes nothing.
-struct Prometheus {
-    _process: Process,
-    _directory: TempDir,
-    port: u16,
-}
-
-impl Prometheus {
-    fn start() -> Self {
-        let directory = TempDir::new().expect("make a directory");
-        let config = directory.path().join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n").expect("write a configuration");
-        let port = free_port();
-        let process = Process::start(
-            program("prometheus")
-                .arg(format!("--config.file={}", config.display()))
-                .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-                .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-                .arg("--web.enable-remote-write-receiver"),
-        );
-        let prometheus = Self { _process: process, _directory: directory, port };
-        wait_until("Prometheus to be ready", patience(60), || prometheus.get("/-/ready").map(drop));
-        prometheus
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        ureq::get(url).call().ok()?.body_mut().read_to_string().ok()
-    }
-
-    /// The series that a selector finds now, without the labels that only the way adds, and their values.
-    fn query(&self, selector: &str) -> BTreeMap<String, f64> {
-        let encoded: String = selector.bytes().map(|byte| format!("%{byte:02x}")).collect();
-        let text = self.get(&format!("/api/v1/query?query={encoded}")).expect("Prometheus to answer");
-        let answer: Value = serde_json::from_str(&text).expect("JSON");
-        let result = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("{text}"));
-        let one = |series: &Value| {
-            let labels = series["metric"].as_object().expect("labels").iter();
-            let labels: BTreeMap<String, String> = labels
-                .map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned()))
-                .collect();
-            assert_eq!((labels["cluster"].as_str(), labels["node"].as_str()), ("test", NODE));
-            (key(labels), series["value"][1].as_str().expect("a value").parse().expect("a number"))
-        };
-        result.iter().map(one).collect()
-    }
+/// The series that a selector finds now, without the labels that only the way adds, and their values.
+fn query(prometheus: &Prometheus, selector: &str) -> BTreeMap<String, f64> {
+    let one = |series: &Value| {
+        let labels = series["metric"].as_object().expect("labels").iter();
+        let labels: BTreeMap<String, String> =
+            labels.map(|(name, value)| (name.clone(), value.as_str().expect("a text").to_owned())).collect();
+        assert_eq!((labels["cluster"].as_str(), labels["node"].as_str()), ("test", NODE));
+        (key(labels), series["value"][1].as_str().expect("a value").parse().expect("a number"))
+    };
+    prometheus.query(selector).expect("an answer").iter().map(one).collect()
 }
 
 /// A series as text; labels of the way are left out.
@@ -131,10 +94,10 @@ fn lost(sensor: &Sensor, cause: &str) -> f64 {
 
 #[test]
 fn prometheus_says_what_the_sensor_says() {
-    let prometheus = Prometheus::start();
+    let prometheus = Prometheus::start("");
     let server = Server::start(Kind::Python);
     let spool = TempDir::new().expect("make a directory");
-    let url = format!("http://127.0.0.1:{}/api/v1/write", prometheus.port);
+    let url = prometheus.write_url();
     let sensor = options(spool.path(), &format!("name: prom, protocol: remote_write, url: '{url}'")).start();
     calls(&server, 7);
     sensor.barrier();
@@ -145,9 +108,9 @@ fn prometheus_says_what_the_sensor_says() {
     assert!(expected.len() >= 17, "{expected:?}");
     let selector = format!("{{__name__=~\"{DURATION}_(bucket|sum|count)\",server_port=\"{port}\"}}");
     wait_until("the same series and values in Prometheus", patience(SETTLE), || {
-        (prometheus.query(&selector) == expected).then_some(())
+        (query(&prometheus, &selector) == expected).then_some(())
     });
-    let total = |query: &str| prometheus.query(query).values().sum::<f64>();
+    let total = |text: &str| query(&prometheus, text).values().sum::<f64>();
     assert_eq!(total(&format!("{DURATION}_count{{server_port=\"{port}\",service_name=\"server.py\"}}")), 7.0);
     // A query that only works on a whole histogram.
     let quantile = format!(
@@ -163,9 +126,9 @@ fn prometheus_says_what_the_sensor_says() {
     assert!(sensor.stop().status.success());
     // Without a marker a series would be there for five minutes more.
     wait_until("the end of all series", patience(SETTLE), || {
-        prometheus.query("{cluster=\"test\"}").is_empty().then_some(())
+        query(&prometheus, "{cluster=\"test\"}").is_empty().then_some(())
     });
-    let before = prometheus.query(&format!("last_over_time({selector}[5m])"));
+    let before = query(&prometheus, &format!("last_over_time({selector}[5m])"));
     assert_eq!(before.len(), expected.len(), "what was there before stays");
 }
 

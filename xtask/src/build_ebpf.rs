@@ -39,6 +39,8 @@ pub(crate) fn build_for_bench(workspace: &Workspace, toolchain: &Toolchain) -> R
 
 fn build_with(workspace: &Workspace, toolchain: &Toolchain, features: &[&str], object: &Path) -> Result<()> {
     let target = workspace.ebpf_target();
+    let mut flags = rustflags(&toolchain.linker).to_vec();
+    flags.extend(workspace.remapped());
     let mut cargo = std::process::Command::new(&toolchain.compiler.cargo);
     command::clean(&mut cargo);
     for name in
@@ -51,7 +53,7 @@ fn build_with(workspace: &Workspace, toolchain: &Toolchain, features: &[&str], o
         .env("RUSTC", &toolchain.compiler.rustc)
         // `-Z build-std` is refused by a stable compiler otherwise.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_ENCODED_RUSTFLAGS", rustflags(&toolchain.linker).join(OsStr::new("\x1f")))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join(OsStr::new("\x1f")))
         .args(["build", "--package", PACKAGE, "--bins", "-Z", "build-std=core"])
         .args(["--target", TARGET, "--profile", PROFILE, "--target-dir"])
         .arg(&target)

@@ -4,6 +4,8 @@ mod apt;
 mod bench;
 mod build_ebpf;
 mod command;
+mod image;
+mod manifests;
 mod mounts;
 mod root;
 mod run;
@@ -40,6 +42,10 @@ enum Command {
     BuildEbpf,
     /// Measures what the sensor costs and writes it to docs/performance.md (needs root).
     Bench(bench::Options),
+    /// Makes the container image, an OCI archive, and prints its digest.
+    Image(image::Options),
+    /// Renders the manifests and holds them against the published schemas.
+    Manifests,
     /// Runs the end-to-end tests on real kernels in virtual machines.
     Vm(vm::Options),
 }
@@ -61,6 +67,8 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Test(options) => test::run(&workspace, &options),
         Command::BuildEbpf => build_ebpf::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Image(options) => image::run(&workspace, &options),
+        Command::Manifests => manifests::check(&workspace),
         Command::Vm(options) => vm::run(&workspace, &options),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::workspace::Workspace;
-use crate::{build_ebpf, command, mounts, root, toolchain};
+use crate::{build_ebpf, command, image, mounts, root, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -31,15 +31,8 @@ pub(crate) fn run(workspace: &Workspace, options: Options) -> Result<()> {
 /// Builds the eBPF object and the release build of the sensor that embeds it.
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     build_ebpf::build(workspace, &toolchain::ensure()?)?;
-    let mut cargo = release_build(workspace);
+    let mut cargo = image::release_build(workspace);
     command::run(&mut cargo).context("cannot build the sensor")
-}
-
-/// The cargo command of the release build.
-pub(crate) fn release_build(workspace: &Workspace) -> Command {
-    let mut cargo = workspace.cargo();
-    cargo.args(["build", "--release", "--package", "sensor"]);
-    cargo
 }
 
 /// `run` is what is meant when no command of the sensor is named.

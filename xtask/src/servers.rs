@@ -18,6 +18,11 @@ pub(crate) const NGINX: Needed = Needed { package: "nginx", programs: &["nginx"]
 pub(crate) const WRK: Needed = Needed { package: "wrk", programs: &["wrk"] };
 pub(crate) const CURL: Needed = Needed { package: "curl", programs: &["curl"] };
 pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["python3"] };
+/// Its module is part of Python, and what it unpacks a package of its own.
+pub(crate) const PYTHON_VENV: Needed =
+    Needed { package: "python3-venv", programs: &["python3", "/usr/lib/python3.11/ensurepip/__init__.py"] };
+pub(crate) const NPM: Needed = Needed { package: "npm", programs: &["npm"] };
+pub(crate) const RUNC: Needed = Needed { package: "runc", programs: &["runc"] };
 pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: &["prometheus"] };
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =

@@ -1,11 +1,16 @@
 //! Where things are: the repository, its target directory, and the cache that outlives a clone.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::command;
+
+/// Rust's name of what the sensor is built for: this machine.
+pub(crate) const TARGET: &str =
+    if cfg!(target_arch = "aarch64") { "aarch64-unknown-linux-gnu" } else { "x86_64-unknown-linux-gnu" };
 
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -39,6 +44,28 @@ impl Workspace {
         cargo
     }
 
+    /// Flags of rustc that keep the paths of this machine out of what it makes.
+    pub(crate) fn remapped(&self) -> Vec<OsString> {
+        let home = |name: &str, default: &str| {
+            let named = env::var_os(name).map(PathBuf::from);
+            named.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(default)))
+        };
+        // The last that fits is taken.
+        let named = [
+            (home("RUSTUP_HOME", ".rustup"), "/rustup"),
+            (home("CARGO_HOME", ".cargo"), "/cargo"),
+            (Some(self.root.clone()), "/sensor"),
+        ];
+        let flag = |(path, name): (Option<PathBuf>, &str)| {
+            let mut flag = OsString::from("--remap-path-prefix=");
+            flag.push(path?);
+            flag.push("=");
+            flag.push(name);
+            Some(flag)
+        };
+        named.into_iter().filter_map(flag).collect()
+    }
+
     /// Where the eBPF programs are compiled: their own directory, so that the two kinds of build never wait
     /// for each other's lock.
     pub(crate) fn ebpf_target(&self) -> PathBuf {
@@ -52,7 +79,7 @@ impl Workspace {
 
     /// The release build of the sensor.
     pub(crate) fn sensor(&self) -> PathBuf {
-        self.target.join("release/sensor")
+        self.target.join(TARGET).join("release/sensor")
     }
 }
 

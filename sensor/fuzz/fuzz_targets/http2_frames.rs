@@ -6,7 +6,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sensor::protocol::{
-    Close, Connection, Direction, End, Endpoints, Event, FrameRecord, Signal, Stream, Task, Tracker,
+    Close, Connection, Direction, Endpoints, Event, FrameRecord, Signal, Stream, Task, Tracker,
     TrackerConfig,
 };
 

@@ -103,7 +103,9 @@ impl Flows {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Event> {
+/// Decodes one record of a connection; `None` when it is not whole or of no known kind.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Event> {
     let (flow, _) = Flow::read(bytes)?;
     let kinds = [
         (FlowKind::Opened, What::Opened),

@@ -162,7 +162,8 @@ impl LogCapture {
 }
 
 /// Decodes one record; `None` when it is not whole or of no known kind.
-fn decode(bytes: &[u8]) -> Option<LogRecord<'_>> {
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<LogRecord<'_>> {
     let (prefix, _) = Prefix::read(bytes)?;
     let payload_len = prefix.payload as usize;
     if prefix.kind == LogKind::Chunk as u16 {

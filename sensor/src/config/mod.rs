@@ -3,6 +3,8 @@
 //! Every key has a default, so no file is needed. Keys that do not exist are refused, and everything is validated
 //! before anything is loaded or bound. `docs/configuration.md` is generated from the doc comments of [`settings`].
 
+#[cfg(test)]
+mod deployed;
 mod duration;
 mod environment;
 mod error;

@@ -12,7 +12,7 @@ use clap::Args;
 use self::suite::Suite;
 use crate::command::Show;
 use crate::workspace::Workspace;
-use crate::{build_ebpf, root, run, servers, toolchain};
+use crate::{build_ebpf, image, manifests, root, servers, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let has_ebpf = suite.work("eBPF build", || build_ebpf::build(workspace, &toolchain::ensure()?).map(drop));
     suite.tests("unit tests", &mut cargo(workspace, &["test", "--workspace", "--no-fail-fast"], &["tests"]));
     deny::run(workspace, &mut suite);
+    deployment(workspace, &mut suite);
     kernel(workspace, options, has_ebpf, &mut suite);
     suite.finish()
 }
@@ -62,6 +63,19 @@ fn lints(workspace: &Workspace, suite: &mut Suite) {
     // The generated reference pages under docs/ are compared by unit tests of the sensor.
 }
 
+/// What is under `deploy/`, as far as no sensor has to run for it.
+fn deployment(workspace: &Workspace, suite: &mut Suite) {
+    suite.work("manifests", || manifests::check(workspace));
+    match ["terraform", "tofu"].into_iter().find_map(|name| which::which(name).ok()) {
+        Some(terraform) => {
+            let mut terraform = Command::new(terraform);
+            let folder = workspace.root.join("deploy/alerts");
+            suite.check("terraform fmt", terraform.args(["fmt", "-check", "-diff"]).arg(folder));
+        }
+        None => suite.skip("terraform fmt", "neither terraform nor tofu is installed"),
+    }
+}
+
 /// The tiers that load programs into a kernel.
 fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut Suite) {
     const RELEASE: &str = "release build";
@@ -74,11 +88,12 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         suite.skip(END_TO_END, "there is no eBPF object");
         return;
     }
-    let built = suite.check(RELEASE, &mut run::release_build(workspace));
+    let built = suite.check(RELEASE, &mut image::release_build(workspace));
     if !built {
         suite.skip(END_TO_END, "there is no release build");
         return;
     }
+    suite.work("image", || image::pack(workspace));
     let there = suite.work("servers", || {
         crate::mounts::ensure()?;
         servers::ensure(&[
@@ -95,13 +110,17 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NC,
             servers::NFT,
             servers::PROMETHEUS,
+            servers::RUNC,
         ])
     });
     if there {
         // One at a time: they measure milliseconds, and each sensor sees the whole host.
         let mut test = workspace.cargo();
         test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
-        suite.tests(END_TO_END, test.env("SENSOR_BIN", workspace.sensor()));
+        suite.tests(
+            END_TO_END,
+            test.env("SENSOR_BIN", workspace.sensor()).env("SENSOR_IMAGE", image::archive(workspace)),
+        );
     } else {
         suite.skip(END_TO_END, "servers are missing");
     }

@@ -49,11 +49,12 @@ impl Fields {
         }
         let Some(value) = field.value else { return };
         match name {
-            b":method" => self.method = Some(kept::text(value)),
+            // One that is empty is none (RFC 9110, 9.1).
+            b":method" => self.method = Some(kept::text(value)).filter(|method| !method.is_empty()),
             b":path" => self.path = Some(kept::text(value)),
             b":authority" => self.authority = Some(kept::text(value)),
             b"host" => self.authority = self.authority.take().or_else(|| Some(kept::text(value))),
-            b":status" => self.status = number(value),
+            b":status" => self.status = number(value).filter(|status| (100..=999).contains(status)),
             b"grpc-status" => self.grpc_status = number(value),
             b"content-type" => self.is_grpc = grpc::is_content_type(value),
             _ => kept::keep(&mut self.kept, name, value),

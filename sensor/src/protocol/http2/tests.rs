@@ -326,3 +326,14 @@ fn streams_are_bounded() {
     }
     assert_eq!(bench.losses(), [(Loss::PipelineOverflow, 3000 - 2048)]);
 }
+
+#[test]
+fn what_is_no_method_or_status_is_not_known() {
+    let mut bench = Bench::new();
+    let head = [field(":method", ""), vec![0x86, 0x84]].concat();
+    bench.receive(10, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &head));
+    bench.send(20, &frame(HEADERS, END_HEADERS | END_STREAM, 1, &field(":status", "65535")));
+    let exchange = bench.only();
+    assert_eq!((exchange.method.as_str(), exchange.status), ("*", None));
+    assert_eq!(bench.losses(), [(Loss::UnknownName, 1)]);
+}
