@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use tests::cards::{card, masked, search};
-use tests::logs::{Piped, Script};
 use tests::process::program;
-use tests::sensor::{Options, SETTLE, Sensor};
+use tests::sensor::{SETTLE, Sensor};
 use tests::wait::{patience, wait_until};
 
 const REQUESTS: u64 = 400;
@@ -106,50 +104,4 @@ fn the_arguments_of_programs_stay_in_the_kernel() {
     let (found, in_ring) = search(sensor.id());
     assert!(found.is_empty(), "in the sensor's memory: {found:?}");
     assert!(in_ring, "the ring buffer was not searched");
-}
-
-/// A writer of lines with cards, each in a write of its own, until it is told to end.
-const LINES: &str = "
-import os, sys, time
-until = time.monotonic() + float(sys.argv[1])
-cards = open(sys.argv[2]).read().split()
-number = 0
-while time.monotonic() < until:
-    card = cards[number % len(cards)]
-    number += 1
-    os.write(1, b'{\"n\":%d,\"pan\":\"%s\",\"text\":\"paid with %s\"}\\n' % (number, card.encode(), '-'.join(card[i:i+4] for i in range(0, 16, 4)).encode()))
-    time.sleep(0.0005)
-";
-
-/// A minute of requests and of log lines, a card in each.
-#[test]
-fn after_a_minute_of_load_no_number_is_in_the_memory() {
-    const MINUTE: Duration = Duration::from_secs(60);
-    let script = Script::new(".py", LINES);
-    let numbers = script.directory().join("numbers");
-    let cards: Vec<String> = (0..1000).map(card).collect();
-    std::fs::write(&numbers, cards.join("\n")).expect("write a file");
-    let sensor = Options::default()
-        .argument("--logs")
-        .argument(&script.name)
-        .argument("--print")
-        .argument("logs")
-        .start();
-    let mut writer = script.run("python3");
-    writer.arg(MINUTE.as_secs().to_string()).arg(&numbers);
-    let writer = Piped::start(&mut writer);
-    let (start, mut requests) = (Instant::now(), 0_u64);
-    while start.elapsed() < MINUTE {
-        let round: Vec<[String; 1]> = (0..100).map(|index| [request(&card(requests + index))]).collect();
-        let round: Vec<&[String]> = round.iter().map(|request| &request[..]).collect();
-        ask(&round);
-        requests = (requests + 100) % 90_000;
-    }
-    let (lines, _) = writer.succeed(60);
-    sensor.barrier();
-    let (found, in_ring) = search(sensor.id());
-    assert!(found.is_empty(), "in the sensor's memory: {found:?}");
-    assert!(in_ring, "the ring buffer was not searched");
-    let counted = sensor.metrics().count("sensor_masked_total", &[("layer", "kernel"), ("rule", "card")]);
-    assert!(counted >= 2 * lines.lines().count() as u64, "{counted} numbers counted");
 }

@@ -48,10 +48,11 @@ fn in_use() -> io::Result<HashMap<u32, u32>> {
     Ok(namespaces)
 }
 
-/// The inode number of the namespace that the daemon itself was started in.
+/// The inode number of the host's namespace: that of its first process. The daemon's own can be another, in a pod.
 #[must_use]
 pub fn own() -> Option<u32> {
-    fs::metadata("/proc/self/ns/net").ok().and_then(|metadata| u32::try_from(metadata.ino()).ok())
+    let metadata = fs::metadata("/proc/1/ns/net").or_else(|_| fs::metadata("/proc/self/ns/net"));
+    u32::try_from(metadata.ok()?.ino()).ok()
 }
 
 /// Reads every namespace in use, with at most `limit` connections. The calling thread ends up in another namespace than

@@ -23,8 +23,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Where the other end of a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
-    /// This host, in the namespace that the sensor runs in, or in the connection's own by the loopback; or another
-    /// node, by the configuration.
+    /// This host, in the namespace of its first process, or in the connection's own by the loopback; or another node, by
+    /// the configuration.
     Node,
     /// This host, in another network namespace; or elsewhere, by the configuration.
     Pod,
