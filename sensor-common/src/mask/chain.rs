@@ -218,7 +218,7 @@ impl State {
         Some((digits.wrapping_sub(back), lengths))
     }
 
-    /// Whether [`super::pass`] may be called: a byte that is no digit would change nothing.
+    /// Whether [`super::pass()`] may be called: a byte that is no digit would change nothing.
     #[inline(always)]
     #[must_use]
     pub fn can_pass(&self) -> bool {
