@@ -257,7 +257,6 @@ impl FlowMetrics {
             closed: self.closed.within(room),
             resets: self.resets.within(room),
             listeners: self.listeners.within(room),
-            ..self
         }
     }
 

@@ -40,7 +40,7 @@ pub fn worst(registry: &Registry) -> Vec<Worst> {
         }
     }
     all.retain(|label| label.values > 1);
-    all.sort_by(|a, b| b.values.cmp(&a.values));
+    all.sort_by_key(|worst| std::cmp::Reverse(worst.values));
     all.truncate(NAMED);
     all
 }
