@@ -251,7 +251,7 @@ capture: {route: socket, head_bytes: 4096, ring_bytes: 65536, max_connections: 6
 target: {processes: [nginx, shop], exclude: [curl]}
 http: {max_routes: 1, max_connections: 100, pair_timeout: 1m 30s}
 flow: {enabled: false, interval: 1s, max_connections: 64}
-metric: {max_series: 10, max_active_series: 1000, span_metrics: false}
+metric: {max_series: 10, max_active_series: 1000, span_metrics: true}
 ";
         let config = parse(text).unwrap();
         assert_eq!(config.listen, "[::]:9000".parse().unwrap());
@@ -264,7 +264,7 @@ metric: {max_series: 10, max_active_series: 1000, span_metrics: false}
         assert_eq!(config.http.pair_timeout, Duration::from_secs(90));
         assert!(!config.flow.enabled);
         assert_eq!((config.flow.interval, config.flow.max_connections), (Duration::from_secs(1), 64));
-        assert_eq!((config.metric.max_series, config.metric.span_metrics), (10, false));
+        assert_eq!((config.metric.max_series, config.metric.span_metrics), (10, true));
         assert_eq!(config.metric.max_active_series, 1_000);
     }
 

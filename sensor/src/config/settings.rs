@@ -182,7 +182,7 @@ pub struct Metric {
 
 impl Default for Metric {
     fn default() -> Self {
-        Self { max_series: 10_000, max_active_series: 100_000, span_metrics: true }
+        Self { max_series: 10_000, max_active_series: 100_000, span_metrics: false }
     }
 }
 

@@ -65,7 +65,7 @@ its end, and has no duration.
 ";
 
 const SPANS: &str = "
-Made of every exchange before sampling, unless `metric.span_metrics` is false. `service` is the local process's
+Made of every exchange before sampling, where `metric.span_metrics` is true. `service` is the local process's
 service, `job` the same behind its namespace and `/`, where that is known; `span_name` is the name of its span, `span_kind` `SPAN_KIND_SERVER` or `SPAN_KIND_CLIENT`, `status_code`
 `STATUS_CODE_ERROR` or `STATUS_CODE_UNSET`. Spans that are sent carry `span.metrics.skip`, so that the receiver does not make
 them again.
