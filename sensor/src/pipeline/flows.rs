@@ -67,7 +67,7 @@ impl Flows {
         Some(flows)
     }
 
-    /// Takes the records that wait, up to `limit`; `true` when there may be more.
+    /// Takes the records that wait, up to `limit`; how many there were.
     pub(super) fn drain(
         &mut self,
         limit: usize,
