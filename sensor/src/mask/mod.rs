@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use count::Counts;
 pub use custom::RuleError;
 
+use sensor_common::mask::chain::SHORTEST;
+
 use crate::config;
 use crate::memo::Memo;
 use crate::protocol::Exchange;
@@ -132,11 +134,13 @@ impl Masker {
         self.text(value)
     }
 
-    /// Masks the texts of an exchange: path, query, host and header values. Those that need no mask are remembered.
+    /// Masks the texts of an exchange: method, path, query, host and header values. Those that need no mask are remembered.
     pub fn exchange(&self, exchange: &mut Exchange, clean: &mut Clean) {
         let texts = [&mut exchange.path, &mut exchange.query, &mut exchange.host];
         let headers = exchange.request_headers.iter_mut().filter(|(name, _)| !is_trace_context(name));
-        for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)) {
+        // No method that anybody knows is so long.
+        let method = Some(&mut exchange.method).filter(|method| method.len() >= SHORTEST as usize);
+        for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)).chain(method) {
             clean.mask(text, self);
         }
     }
