@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use memchr::memmem;
 use tempfile::TempDir;
 use tests::cards::{card, masked, search, whole};
 use tests::link::Link;
 use tests::logs::{Piped, Script};
 use tests::process::program;
 use tests::receiver::{Lines, Traces};
-use tests::sensor::{Options, SETTLE, Sensor};
+use tests::sensor::{Options, SETTLE, Sensor, binary};
 use tests::wait::{load_seconds, patience, wait_until};
 
 const REQUESTS: u64 = 400;
@@ -109,6 +110,18 @@ fn the_arguments_of_programs_stay_in_the_kernel() {
     let (found, in_ring) = search(sensor.id());
     assert!(found.is_empty(), "in the sensor's memory: {found:?}");
     assert!(in_ring, "the ring buffer was not searched");
+}
+
+/// The switch is for measurements, and in programs that are built for them alone.
+#[test]
+fn no_sensor_can_leave_masking_out() {
+    let program = std::fs::read(binary()).expect("read the sensor");
+    assert!(memmem::find(&program, b"mask_head_steps").is_some(), "the sensor has no eBPF programs");
+    assert_eq!(memmem::find(&program, b"UNMASKED"), None);
+    let sensor = Sensor::start();
+    assert!(sensor.stderr().contains("which masks card numbers"), "{}", sensor.stderr());
+    assert_eq!(sensor.metrics().count("sensor_mask_layer", &[("layer", "kernel")]), 1);
+    assert_eq!(sensor.metrics().select("sensor_mask_layer", &[]).count(), 1);
 }
 
 /// Writes the lines of a file again and again for some seconds, a hundred of them a tenth of a second.

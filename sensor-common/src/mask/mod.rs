@@ -23,7 +23,6 @@ pub mod brand;
 pub mod card;
 pub mod chain;
 mod memory;
-mod name;
 mod pass;
 mod take;
 mod text;
@@ -31,7 +30,6 @@ mod text;
 pub use card::{MASK, STRICT};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
-pub use name::name;
 pub use pass::pass;
 pub use text::{Text, WORD, gathered, no_digits};
 

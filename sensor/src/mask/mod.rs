@@ -94,7 +94,7 @@ impl Masker {
         if wanted.card {
             card::mask(&mut clean, &self.counts);
         }
-        if wanted.any_rule() || card::is_masked(&clean) {
+        if wanted.any_rule() || wanted.masked || matches!(clean, Cow::Owned(_)) {
             self.rules.apply(&mut clean, wanted, &self.counts);
         }
         for (index, rule) in self.custom.iter().enumerate() {
@@ -105,7 +105,7 @@ impl Masker {
             // What was masked may leave digits side by side that look like another card: the last gate would find them.
             self.counts.add(count::Rule::Card, card::settle(text));
         }
-        if card::is_masked(&clean) {
+        if wanted.masked || matches!(clean, Cow::Owned(_)) {
             card::quote_numbers(&mut clean);
         }
         clean
