@@ -265,7 +265,7 @@ impl Pipeline {
             masker.exchange(&mut exchange, clean);
             let span = requests.joiner().take(exchange.key());
             let process = processes.get(exchange.task.tgid, exchange.task.comm);
-            ready.extend(waiting.take(waiting::Named { exchange, span, process }, processes));
+            ready.extend(waiting.take(waiting::Named { exchange, span, process }, processes, now));
         }
         for (named, identity) in ready {
             self.observe(named, identity);
@@ -275,6 +275,7 @@ impl Pipeline {
         }
         {
             let mut registry = self.registry.lock();
+            self.waiting.measure(registry.own());
             for observed in &self.observed {
                 registry.record(observed);
             }
@@ -305,7 +306,7 @@ impl Pipeline {
     }
 
     /// What is known of the cluster, and what waited for it.
-    fn measure(&self) {
+    fn measure(&mut self) {
         let Some(kubernetes) = &self.kubernetes else { return };
         let mut registry = self.registry.lock();
         kubernetes.measure(registry.own());
