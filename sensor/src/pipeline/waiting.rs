@@ -55,7 +55,12 @@ impl Waiting {
     }
 
     /// Takes an exchange; gives it back where there is nothing to wait for.
-    pub(super) fn take(&mut self, named: Named, processes: &mut Processes, now: Instant) -> Option<(Named, Identity)> {
+    pub(super) fn take(
+        &mut self,
+        named: Named,
+        processes: &mut Processes,
+        now: Instant,
+    ) -> Option<(Named, Identity)> {
         let (identity, until) = processes.identity(&named.process, now);
         let Some(until) = until else { return Some((named, identity)) };
         if self.queue.len() >= WAITING_MAX {
