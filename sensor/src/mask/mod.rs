@@ -22,8 +22,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub use count::Counts;
 pub use custom::RuleError;
 
-use sensor_common::mask::chain::SHORTEST;
-
 use crate::config;
 use crate::memo::Memo;
 use crate::protocol::Exchange;
@@ -138,8 +136,11 @@ impl Masker {
     pub fn exchange(&self, exchange: &mut Exchange, clean: &mut Clean) {
         let texts = [&mut exchange.path, &mut exchange.query, &mut exchange.host];
         let headers = exchange.request_headers.iter_mut().filter(|(name, _)| !is_trace_context(name));
-        // No method that anybody knows is so long.
-        let method = Some(&mut exchange.method).filter(|method| method.len() >= SHORTEST as usize);
+        // Known methods are borrowed.
+        let method = match &mut exchange.method {
+            Cow::Owned(method) => Some(method),
+            Cow::Borrowed(_) => None,
+        };
         for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)).chain(method) {
             clean.mask(text, self);
         }

@@ -182,7 +182,7 @@ fn an_exchange_has_no_cards() {
     let text = || "a-4111111111111111".to_owned();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-6011000990139424-01";
     let mut exchange = Exchange {
-        method: text(),
+        method: Cow::Owned(text()),
         path: Some(text()),
         query: Some(text()),
         host: Some(text()),
