@@ -6,8 +6,11 @@ use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
 use tests::client::curl;
 use tests::link::free_port;
+use tests::logs::Piped;
 use tests::metrics::Metrics;
 use tests::pods::Pod;
+use tests::process::{Process, program};
+use tests::receiver::Lines;
 use tests::sensor::{Options, Sensor};
 use tests::server::Server;
 use tests::spans::Span;
@@ -286,5 +289,112 @@ fn names_come_from_owners_and_annotations() {
     let spans = server_spans(&sensor, servers[1].port, 1);
     assert_eq!(resource(&spans[0], "service.version"), "v7");
     assert_eq!(resource(&spans[0], "deployment.environment.name"), "production");
+    api.assert_no_faults();
+}
+
+/// Standard output and error of a pod's container arrive with its labels, before and after the sensor started; what is
+/// executed in it later is none of its output, and what an annotation switches off is not told.
+#[test]
+fn log_lines_carry_pod_and_workload() {
+    const SCRIPT: &str = "echo out; echo err >&2; exec sleep 1000";
+    let (api, receiver) = (ApiServer::start(), Lines::start(204));
+    let spool = tempfile::TempDir::new().expect("make a directory");
+    let (before, after, silent) = (Pod::new("shop-before"), Pod::new("shop-after"), Pod::new("shop-silent"));
+    api.put("pods", before.running());
+    api.put("pods", after.object.clone());
+    let mut off = silent.object.clone();
+    off["metadata"]["annotations"] = json!({"sensor.lionpay.io/logs": "off"});
+    api.put("pods", off);
+    let go = spool.path().join("go");
+    let waiting = format!("until [ -e {} ]; do sleep 0.05; done; {SCRIPT}", go.display());
+    let shell = |script: &str| {
+        let mut command = program("sh");
+        command.args(["-c", script]);
+        command
+    };
+    let _old = Piped::start(&mut before.command(&shell(&waiting)));
+    let ship = format!(
+        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  receivers:\n  - {{name: loki, protocol: loki, url: '{}'}}\n",
+        spool.path().display(),
+        receiver.url()
+    );
+    let sensor = sensor(&(api.settings() + &ship));
+    wait_for_watches(&sensor);
+    let _quiet = Piped::start(&mut silent.command(&shell(SCRIPT)));
+    let _new = Piped::start(&mut after.command(&shell(SCRIPT)));
+    std::fs::write(&go, "").expect("write a file");
+    wait_until("four lines", patience(30), || (receiver.lines().len() >= 4).then_some(()));
+    let _executed = Piped::start(&mut after.command(&shell("echo executed; exec sleep 1000")));
+    std::fs::remove_file(&go).expect("remove a file");
+    let later = Pod::new("shop-later");
+    api.put("pods", later.object.clone());
+    let _last = Piped::start(&mut later.command(&shell(SCRIPT)));
+    wait_until("six lines", patience(30), || (receiver.lines().len() >= 6).then_some(()));
+    let mut found = Vec::new();
+    for stream in receiver.taken() {
+        assert_eq!(
+            stream.labels,
+            "{cluster=\"test\", container=\"app\", job=\"pay/app\", namespace=\"pay\", \
+             service_name=\"shop\", service_namespace=\"pay\"}"
+        );
+        for entry in stream.entries {
+            let pod = entry.metadata("pod").to_owned();
+            assert_eq!(entry.metadata("service_instance_id"), format!("pay.{pod}.app"));
+            assert_eq!(entry.metadata("k8s_deployment_name"), "shop");
+            found.push((pod, entry.metadata("log_iostream").to_owned(), entry.line));
+        }
+    }
+    found.sort();
+    let expected: Vec<_> = ["shop-after", "shop-before", "shop-later"]
+        .into_iter()
+        .flat_map(|pod| [(pod, "stderr", "err"), (pod, "stdout", "out")])
+        .map(|(pod, stream, line)| (pod.to_owned(), stream.to_owned(), line.to_owned()))
+        .collect();
+    assert_eq!(found, expected);
+    api.assert_no_faults();
+}
+
+/// 500 pods that come and go leave nothing behind, and each one's request is told.
+#[test]
+fn churned_pods_leave_nothing() {
+    let pods = tests::wait::portion(500);
+    let api = ApiServer::start();
+    let server = Server::start(tests::server::Kind::Nginx);
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let url = server.url("/");
+    let one = |number: u32| {
+        let pod = Pod::new(&format!("shop-{number}"));
+        api.put("pods", pod.object.clone());
+        let mut client = program("curl");
+        client.args(["--silent", "--output", "/dev/null", &url]);
+        let _ = Process::start(&mut pod.command(&client)).succeed(30);
+        api.delete("pods", &pod.object);
+    };
+    let port = server.port.to_string();
+    let of_shop = [("service_name", "shop"), ("k8s_deployment_name", "shop"), ("server_port", &*port)];
+    let told = |metrics: &Metrics, count: u32| {
+        metrics.sum("http_client_request_duration_seconds_count", &of_shop) == f64::from(count)
+    };
+    // What the first ones leave is what any have.
+    let first = pods / 10;
+    (0..first).for_each(one);
+    wait_for_metrics(&sensor, "the first requests", |metrics| told(metrics, first));
+    let memory = |metrics: &Metrics| metrics.sum("process_resident_memory_bytes", &[]);
+    let before = memory(&sensor.metrics());
+    (first..pods).for_each(one);
+    wait_for_metrics(&sensor, "all requests", |metrics| told(metrics, pods));
+    let entries = |metrics: &Metrics| metrics.sum("sensor_map_entries", &[("map", "connections")]);
+    let gone = |metrics: &Metrics| {
+        ["pods", "containers"]
+            .iter()
+            .all(|kind| metrics.sum("sensor_kubernetes_known", &[("kind", kind)]) == 0.0)
+    };
+    wait_until("the pods to be forgotten", patience(60), || {
+        let metrics = sensor.metrics();
+        (gone(&metrics) && entries(&metrics) < 50.0).then_some(())
+    });
+    let after = memory(&sensor.metrics());
+    assert!(after - before < 8.0 * 1024.0 * 1024.0, "memory grew from {before} to {after} bytes");
     api.assert_no_faults();
 }

@@ -59,6 +59,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether any standard stream is followed.
+    #[must_use]
+    pub fn follows_logs(&self) -> bool {
+        !self.logs.processes.is_empty() || (self.logs.containers && self.kubernetes.is_on())
+    }
+
     /// What the capture is told of these settings.
     #[must_use]
     pub fn capture_settings(&self) -> capture::Settings {
@@ -67,7 +73,7 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
-            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
+            log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::cgroup::{ContainerId, InContainer};
-use super::directory::{Directory, Found};
+use super::directory::Directory;
 use super::name::service_name;
 use super::workload::Identity;
 
@@ -117,20 +117,12 @@ impl Processes {
         let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
             return (Identity::of_process(Arc::clone(&known.name)), None);
         };
-        let found = directory.find(whose);
-        let until = match found {
-            Found::Whole(_) => None,
-            Found::Pod(_) | Found::Ids(_) => {
-                let since = *self.seen.get_or_insert(whose.container, || now);
-                Some(since + PATIENCE).filter(|until| *until > now)
-            }
-        };
-        let (Found::Whole(container) | Found::Pod(container) | Found::Ids(container)) = found;
-        let service_name = match &*container.service_name {
-            "" => Arc::clone(&known.name),
-            _ => Arc::clone(&container.service_name),
-        };
-        (Identity { service_name, container: Some(container) }, until)
+        let (identity, is_whole) = directory.identify(whose, &known.name);
+        if is_whole {
+            return (identity, None);
+        }
+        let since = *self.seen.get_or_insert(whose.container, || now);
+        (identity, Some(since + PATIENCE).filter(|until| *until > now))
     }
 
     /// What is known of all processes in containers.

@@ -100,7 +100,7 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
-                has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
+                has_signals: sinks.wants_spans() || config.follows_logs(),
                 ..TrackerConfig::default()
             }),
             processes,

@@ -112,7 +112,7 @@ impl Waiting {
             return;
         }
         for (outcome, count) in ["known", "unknown", "full"].into_iter().zip(counts) {
-            own.set(&family::IDENTITY_WAITED, &[outcome], count as f64);
+            own.set(&family::IDENTITY_WAITED, &["exchange", outcome], count as f64);
         }
     }
 }
