@@ -8,8 +8,9 @@ use tests::client::curl;
 use tests::link::free_port;
 use tests::logs::Piped;
 use tests::metrics::Metrics;
+use tests::netns::{ADDRESSES, Netns};
 use tests::pods::Pod;
-use tests::process::{Process, program};
+use tests::process::{Process, find, program};
 use tests::receiver::Lines;
 use tests::sensor::{Options, Sensor};
 use tests::server::Server;
@@ -351,6 +352,72 @@ fn log_lines_carry_pod_and_workload() {
         .map(|(pod, stream, line)| (pod.to_owned(), stream.to_owned(), line.to_owned()))
         .collect();
     assert_eq!(found, expected);
+    api.assert_no_faults();
+}
+
+/// Both ends of a connection by pod, and one that is elsewhere by the Service behind its address.
+#[test]
+fn connections_carry_workload_and_peer() {
+    const OPENED: &str = "tcp_connections_opened_total";
+    let api = ApiServer::start();
+    let (shop, bank) = (Pod::new("shop-1"), Pod::new("bank-1"));
+    api.put("pods", shop.object.clone());
+    let mut object = bank.object.clone();
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "bank", "uid": "x", "controller": true}]);
+    api.put("pods", object);
+    // Nobody is at this address, so connecting to it fails.
+    let mut slice = api_server::object("endpointslice.json");
+    slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!("ledger");
+    slice["endpoints"][0]["addresses"] = json!(["10.99.0.77"]);
+    api.put("endpointslices", slice);
+    let [front, back] = Netns::pair();
+    let sensor = sensor(&(api.settings() + "flow:\n  interval: 1s\n"));
+    wait_for_watches(&sensor);
+    let python = find("python3").expect("python3 is in PATH");
+    let mut server = back.command(&python);
+    server.args(["-u", "-m", "http.server", "8080", "--bind", "0.0.0.0"]);
+    let _server = Process::start(&mut bank.command(&server));
+    let curl = |url: &str| {
+        let mut client = front.command(&find("curl").expect("curl is in PATH"));
+        client.args(["--silent", "--output", "/dev/null", "--max-time", "10", url]);
+        Process::start(&mut shop.command(&client)).wait(30)
+    };
+    wait_until("an answer", patience(20), || {
+        curl(&format!("http://{}:8080/", ADDRESSES[1])).success().then_some(())
+    });
+    assert!(!curl("http://10.99.0.77:8080/").success());
+    let zone = ("cloud_availability_zone", "ap-northeast-2a");
+    let here = ("peer_cloud_availability_zone", "ap-northeast-2a");
+    let client = [
+        ("service_name", "shop"),
+        ("k8s_deployment_name", "shop"),
+        ("k8s_namespace_name", "pay"),
+        ("peer_service_name", "bank"),
+        ("peer_service_namespace", "pay"),
+        zone,
+        here,
+    ];
+    let server = [
+        ("service_name", "bank"),
+        ("k8s_statefulset_name", "bank"),
+        ("peer_service_name", "shop"),
+        zone,
+        here,
+    ];
+    let elsewhere = [
+        ("service_name", "shop"),
+        ("peer_service_name", "ledger"),
+        ("peer_service_namespace", "pay"),
+        zone,
+        ("peer_cloud_availability_zone", "ap-northeast-2c"),
+    ];
+    wait_for_metrics(&sensor, "both ends", |metrics| {
+        metrics.sum(OPENED, &client) >= 1.0
+            && metrics.sum("tcp_connections_accepted_total", &server) >= 1.0
+            && metrics.sum("tcp_connections_failed_total", &elsewhere) >= 1.0
+            && metrics.sum("traces_service_graph_request_total", &[("client", "shop"), ("server", "bank")]) >= 1.0
+    });
     api.assert_no_faults();
 }
 

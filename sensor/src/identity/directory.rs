@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::addresses::{Addresses, Peer};
 use super::cgroup::{ContainerId, InContainer, PodUid};
 use super::kubernetes::{Pod, Template};
-use super::workload::{Container, Identity, Node};
+use super::workload::{Container, Node};
 
 /// The most pods of this node.
 pub(super) const PODS_MAX: usize = 1_024;
@@ -107,15 +107,13 @@ impl Directory {
         Found::Whole(container)
     }
 
-    /// Who a process of this name in a container is, and whether that is all there is to know.
+    /// What is known of a container, and whether that is all there is to know.
     #[must_use]
-    pub fn identify(&self, whose: InContainer, name: &Arc<str>) -> (Identity, bool) {
+    pub fn look_up(&self, whose: InContainer) -> (Arc<Container>, bool) {
         let found = self.find(whose);
         let is_whole = matches!(found, Found::Whole(_));
         let (Found::Whole(container) | Found::Pod(container) | Found::Ids(container)) = found;
-        let known = &container.service_name;
-        let service_name = Arc::clone(if known.is_empty() { name } else { known });
-        (Identity { service_name, container: Some(container) }, is_whole)
+        (container, is_whole)
     }
 
     /// Who had an address at a time, in nanoseconds of `CLOCK_MONOTONIC`.

@@ -17,7 +17,7 @@ use lru::LruCache;
 use super::cgroup::{ContainerId, InContainer};
 use super::directory::Directory;
 use super::name::service_name;
-use super::workload::Identity;
+use super::workload::{Container, Identity};
 
 /// The most processes to remember; the one not seen for the longest time is forgotten.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -40,7 +40,17 @@ pub struct Known {
 pub struct Processes {
     known: LruCache<u32, Known>,
     directory: Option<Arc<Directory>>,
-    seen: LruCache<ContainerId, Instant>,
+    seen: LruCache<ContainerId, Seen>,
+}
+
+/// What was found of a container.
+#[derive(Debug)]
+struct Seen {
+    /// Its first sight.
+    since: Instant,
+    /// What was known at that generation of the directory.
+    found: (u64, Arc<Container>),
+    is_whole: bool,
 }
 
 impl Default for Processes {
@@ -117,17 +127,32 @@ impl Processes {
         let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
             return (Identity::of_process(Arc::clone(&known.name)), None);
         };
-        let (identity, is_whole) = directory.identify(whose, &known.name);
-        if is_whole {
-            return (identity, None);
+        // Read first: what changes while it is looked up is looked up again.
+        let generation = directory.generation();
+        let look_up = || {
+            let (container, is_whole) = directory.look_up(whose);
+            ((generation, container), is_whole)
+        };
+        let seen = self.seen.get_or_insert_mut(whose.container, || {
+            let (found, is_whole) = look_up();
+            Seen { since: now, found, is_whole }
+        });
+        if seen.found.0 != generation {
+            (seen.found, seen.is_whole) = look_up();
         }
-        let since = *self.seen.get_or_insert(whose.container, || now);
-        (identity, Some(since + PATIENCE).filter(|until| *until > now))
+        let until = (!seen.is_whole).then(|| seen.since + PATIENCE).filter(|until| *until > now);
+        (Identity::new(&known.name, &seen.found.1), until)
     }
 
     /// What is known of all processes in containers.
     pub fn in_containers(&self) -> impl Iterator<Item = (u32, &Known)> {
         self.known.iter().filter(|(_, known)| known.container.is_some()).map(|(tgid, known)| (*tgid, known))
+    }
+
+    /// What is known of the cluster.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Directory> {
+        self.directory.as_deref()
     }
 
     fn container_of(&self, tgid: u32) -> Option<InContainer> {

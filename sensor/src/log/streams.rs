@@ -19,7 +19,7 @@ use super::containers::Containers;
 use super::engine::Engine;
 use super::record::Iostream;
 use crate::capture::{CaptureError, Pipes, Started};
-use crate::identity::{InContainer, PATIENCE, running, service_name};
+use crate::identity::{Identity, InContainer, PATIENCE, running, service_name};
 
 /// Numbers that this side gives: the kernel side's have another highest bit.
 const OWN_NUMBERS: u64 = 1 << 63;
@@ -199,14 +199,15 @@ impl Streams {
             let Some(whose) = stream.whose.as_mut().filter(|whose| has_changed || !whose.is_whole) else {
                 continue;
             };
-            let (identity, is_whole) = directory.identify(whose.container, &stream.name);
+            let (container, is_whole) = directory.look_up(whose.container);
             whose.is_whole = is_whole;
-            let is_off = identity.container.as_ref().is_some_and(|container| !container.wanted.logs);
+            let is_off = !container.wanted.logs;
             if is_off != stream.is_off {
                 stream.is_off = is_off;
                 stream.switch(key, pipes, engine);
             }
             if !is_off {
+                let identity = Identity::new(&stream.name, &container);
                 engine.identify(stream.number, identity, !is_whole && whose.since.elapsed() < PATIENCE);
             }
         }

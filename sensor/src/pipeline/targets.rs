@@ -54,16 +54,19 @@ impl Targets {
         self.exclude.iter().any(|excluded| excluded == name)
     }
 
-    /// Whether connections of this service are told; `None` stands for a process that is not known. The daemon's own are
-    /// not.
+    /// Whether connections of a process are told, by its own name and by its service's. The daemon's own are not.
     #[must_use]
-    pub(super) fn is_observed(&self, service: Option<&str>) -> bool {
-        let chosen =
-            |name: &str| self.processes.is_empty() || self.processes.iter().any(|known| known == name);
-        match service {
-            Some(name) => chosen(name) && !self.is_excluded(name) && name != env!("CARGO_PKG_NAME"),
-            None => self.processes.is_empty(),
-        }
+    pub(super) fn is_observed(&self, process: &str, service: &str) -> bool {
+        let names = [process, service];
+        let is_chosen = self.processes.is_empty() || self.processes.iter().any(|known| names.contains(&&**known));
+        let is_excluded = names.iter().any(|name| self.is_excluded(name));
+        is_chosen && !is_excluded && process != env!("CARGO_PKG_NAME")
+    }
+
+    /// Whether connections are told of which the process is not known.
+    #[must_use]
+    pub(super) fn is_unknown_observed(&self) -> bool {
+        self.processes.is_empty()
     }
 
     fn is_chosen(&self, name: &str) -> bool {
