@@ -43,6 +43,17 @@ pub struct Processes {
     seen: LruCache<ContainerId, Seen>,
 }
 
+/// Whether more may become known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All that there is to know is known.
+    Whole,
+    /// More may be known by then.
+    Until(Instant),
+    /// That time is over.
+    Over,
+}
+
 /// What was found of a container.
 #[derive(Debug)]
 struct Seen {
@@ -122,10 +133,11 @@ impl Processes {
         Some(known)
     }
 
-    /// Who a process is, and until when after `now` more may become known of it.
-    pub fn identity(&mut self, known: &Known, now: Instant) -> (Identity, Option<Instant>) {
+    /// Who a process is, and whether more may become known of it. What was found of its container is remembered until any
+    /// pod changes.
+    pub fn identity(&mut self, known: &Known, now: Instant) -> (Identity, Sight) {
         let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
-            return (Identity::of_process(Arc::clone(&known.name)), None);
+            return (Identity::of_process(Arc::clone(&known.name)), Sight::Whole);
         };
         // Read first: what changes while it is looked up is looked up again.
         let generation = directory.generation();
@@ -140,8 +152,13 @@ impl Processes {
         if seen.found.0 != generation {
             (seen.found, seen.is_whole) = look_up();
         }
-        let until = (!seen.is_whole).then(|| seen.since + PATIENCE).filter(|until| *until > now);
-        (Identity::new(&known.name, &seen.found.1), until)
+        let until = seen.since + PATIENCE;
+        let sight = match seen.is_whole {
+            true => Sight::Whole,
+            false if now < until => Sight::Until(until),
+            false => Sight::Over,
+        };
+        (Identity::new(&known.name, &seen.found.1), sight)
     }
 
     /// What is known of all processes in containers.

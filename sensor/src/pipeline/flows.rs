@@ -14,7 +14,7 @@ use crate::{
         Dump, Dumper, Names, Places, Table, TableConfig,
         dns::{Around, DnsConfig, Lookups},
     },
-    identity::{Observed, Processes, Service, addresses::Peer},
+    identity::{Observed, Processes, Service, Sight, addresses::Peer},
     mask::Masker,
     metric::{Shared, family, graph::Graph},
 };
@@ -216,12 +216,13 @@ impl Names for Named<'_> {
             Some(comm) => self.processes.get(tgid, comm),
             None => self.processes.find(tgid)?,
         };
-        let (identity, until) = self.processes.identity(&known, Instant::now());
+        let (identity, sight) = self.processes.identity(&known, Instant::now());
         let mut service = identity.service();
         service.is_left_alone |= !self.targets.is_observed(&known.name, &service);
         // One whose pod may become known is looked for again with the next look at all sockets.
         let has_pod = identity.container.is_some_and(|container| !container.pod.is_empty());
-        (until.is_none() || has_pod || service.is_left_alone).then_some(service)
+        let may_change = matches!(sight, Sight::Until(_)) && !has_pod && !service.is_left_alone;
+        (!may_change).then_some(service)
     }
 
     fn is_wanted(&self, service: Option<&Service>) -> bool {

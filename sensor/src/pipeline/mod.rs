@@ -89,9 +89,9 @@ impl Pipeline {
         masker: Arc<Masker>,
         kubernetes: Option<&Kubernetes>,
     ) -> Result<Self, CaptureError> {
-        let targets = Targets::new(&config.target, &mut capture)?;
         let directory = kubernetes.map(Kubernetes::directory);
         let mut processes = Processes::with(directory.clone());
+        let targets = Targets::new(config, &mut capture, &mut processes)?;
         let flows =
             Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
@@ -162,6 +162,7 @@ impl Pipeline {
                 self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
             }
         }
+        self.targets.turn(&mut self.processes, &mut self.capture);
         // First what is told of connections: exchanges are named by it.
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             let records = flows.drain(RECORDS_A_TURN, capture, processes, targets, registry);
@@ -238,19 +239,23 @@ impl Pipeline {
             Record::Exec { tgid, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);
-                let name = processes.exec(tgid, executable, arguments);
-                started.push((tgid, name));
+                processes.exec(tgid, executable, arguments);
+                started.push(tgid);
             }
             Record::Fork { child, parent, is_followed } => {
                 own.process();
                 joiner.process_started(child);
-                let name = processes.fork(child, parent);
-                started.extend(name.filter(|_| !is_followed).map(|name| (child, name)));
+                let is_known = processes.fork(child, parent).is_some();
+                if is_followed {
+                    targets.inherited(child, parent);
+                } else if is_known {
+                    started.push(child);
+                }
             }
         });
         own.drained(drained.bytes, capture.ring_bytes());
-        for (tgid, name) in started {
-            targets.started(tgid, &name, capture);
+        for tgid in started {
+            targets.started(tgid, processes, capture);
         }
         Turn::default().and(drained.records)
     }
