@@ -72,6 +72,8 @@ pub struct Opened {
     pub tgid: u32,
     /// The process that made it.
     pub parent: u32,
+    /// Number of its control group of version 2 (`cgroup_id`).
+    pub cgroup: u64,
     /// Numbers of the pipes at descriptors 1 and 2; 0 where there is another file, or none.
     pub numbers: [u64; 2],
     /// What the pipes are.

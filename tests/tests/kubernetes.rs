@@ -170,14 +170,15 @@ fn requests_wait_for_their_pod() {
     assert_eq!(curl(&[&server.url("/")]), 200);
     api.put("pods", late.object.clone());
     wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
-    assert!(sensor.metrics().sum(WAITED, &[("outcome", "known")]) <= 1.0);
-    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 0.0);
+    let waited = |outcome| sensor.metrics().sum(WAITED, &[("event", "exchange"), ("outcome", outcome)]);
+    assert!(waited("known") <= 1.0);
+    assert_eq!(waited("unknown"), 0.0);
 
     let server = Server::in_pod(&never);
     assert_eq!(curl(&[&server.url("/")]), 200);
     let by_process = [("service_name", "server.py"), ("k8s_namespace_name", "")];
     wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &by_process) == 1);
-    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 1.0);
+    assert_eq!(waited("unknown"), 1.0);
     let spans = server_spans(&sensor, server.port, 1);
     assert_eq!(resource(&spans[0], "k8s.pod.uid"), never.uid());
     assert_eq!(resource(&spans[0], "container.id"), never.container);

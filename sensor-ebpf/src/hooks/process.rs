@@ -20,6 +20,7 @@ use crate::{
     kernel,
     maps::TARGETS,
     started::{Started, bounded},
+    task,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -63,6 +64,7 @@ fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     process.prefix = Prefix { kind: Kind::Exec as u16, flags: 0, payload: arguments };
     process.tgid = tgid;
     process.parent = 0;
+    process.cgroup = task::cgroup();
     let size = size_of::<Process>() as u32 + bounded(u64::from(arguments));
     // SAFETY: the slot holds the record and the arguments behind it.
     let written = unsafe { emit::output(record.cast_const().cast(), size) };
@@ -95,6 +97,7 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
         prefix: Prefix { kind: Kind::Fork as u16, flags, payload: 0 },
         tgid,
         parent: parent_tgid,
+        cgroup: 0,
         executable: [0; EXECUTABLE_CAPACITY],
     };
     // SAFETY: the record is on the stack and whole.

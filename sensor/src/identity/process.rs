@@ -82,14 +82,14 @@ impl Processes {
         Self { directory, ..Self::default() }
     }
 
-    /// A process replaced its program; what it is called now.
-    pub fn exec(&mut self, tgid: u32, executable: &[u8], arguments: &[u8]) -> Arc<str> {
+    /// A process replaced its program; what it is called now. `cgroup` is the number of its control group.
+    pub fn exec(&mut self, tgid: u32, cgroup: u64, executable: &[u8], arguments: &[u8]) -> Arc<str> {
         let executable = String::from_utf8_lossy(executable);
         let arguments = String::from_utf8_lossy(arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
         let inherited = self.known.peek(&tgid).and_then(|known| known.container);
-        let container = inherited.or_else(|| self.container_of(tgid));
+        let container = inherited.or_else(|| self.container_of(tgid, cgroup));
         self.known.put(tgid, Known { name: Arc::clone(&name), container });
         name
     }
@@ -128,7 +128,7 @@ impl Processes {
             return Some(known.clone());
         }
         let name = from_proc(tgid)?.into();
-        let known = Known { name, container: self.container_of(tgid) };
+        let known = Known { name, container: self.container_of(tgid, 0) };
         self.known.put(tgid, known.clone());
         Some(known)
     }
@@ -172,8 +172,8 @@ impl Processes {
         self.directory.as_deref()
     }
 
-    fn container_of(&self, tgid: u32) -> Option<InContainer> {
-        self.directory.is_some().then(|| InContainer::of(tgid)).flatten()
+    fn container_of(&self, tgid: u32, cgroup: u64) -> Option<InContainer> {
+        self.directory.is_some().then(|| InContainer::of(tgid, cgroup)).flatten()
     }
 }
 
@@ -207,10 +207,10 @@ mod tests {
     #[test]
     fn a_child_has_its_parents_name_until_it_replaces_its_program() {
         let mut processes = Processes::default();
-        processes.exec(NOBODY, b"python3.11", b"python3\0app.py\0");
+        processes.exec(NOBODY, 0, b"python3.11", b"python3\0app.py\0");
         processes.fork(NOBODY + 1, NOBODY);
         assert_eq!(&*processes.name(NOBODY + 1, COMM), "app.py");
-        processes.exec(NOBODY + 1, b"curl", b"curl\0http://x\0");
+        processes.exec(NOBODY + 1, 0, b"curl", b"curl\0http://x\0");
         assert_eq!(&*processes.name(NOBODY + 1, COMM), "curl");
         assert_eq!(&*processes.name(NOBODY, COMM), "app.py");
     }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn a_reused_number_does_not_keep_the_old_name() {
         let mut processes = Processes::default();
-        processes.exec(NOBODY, b"old", b"old\0");
+        processes.exec(NOBODY, 0, b"old", b"old\0");
         processes.fork(NOBODY, NOBODY + 5);
         assert_eq!(&*processes.name(NOBODY, COMM), "thread-1");
     }

@@ -34,10 +34,10 @@ impl Containers {
         self.directory.as_deref()
     }
 
-    /// The container whose init process has started a program.
-    pub(super) fn started(&mut self, tgid: u32) -> Option<InContainer> {
+    /// The container whose init process has started a program; `cgroup` is the number of its control group.
+    pub(super) fn started(&mut self, tgid: u32, cgroup: u64) -> Option<InContainer> {
         self.directory.as_ref()?;
-        let whose = InContainer::of(tgid).filter(|whose| whose.pod.is_some())?;
+        let whose = InContainer::of(tgid, cgroup).filter(|whose| whose.pod.is_some())?;
         let known = self.inits.get(&whose.container).copied();
         if known.is_some_and(|init| init != tgid) && !is_first(tgid) {
             return None;
@@ -53,7 +53,7 @@ impl Containers {
         }
         let mut oldest: HashMap<ContainerId, ((bool, u64), u32, InContainer)> = HashMap::new();
         for tgid in processes {
-            let Some(whose) = InContainer::of(tgid).filter(|whose| whose.pod.is_some()) else { continue };
+            let Some(whose) = InContainer::of(tgid, 0).filter(|whose| whose.pod.is_some()) else { continue };
             let Some(started) = started(tgid) else { continue };
             let rank = (!is_first(tgid), started);
             let known = oldest.entry(whose.container).or_insert((rank, tgid, whose));
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn without_an_api_server_there_are_no_containers() {
         let mut containers = Containers::new(None);
-        assert_eq!(containers.started(std::process::id()), None);
+        assert_eq!(containers.started(std::process::id(), 0), None);
         assert!(containers.running([std::process::id()].into_iter()).is_empty());
     }
 }

@@ -144,7 +144,8 @@ impl Streams {
         let arguments = String::from_utf8_lossy(started.arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
-        let container = self.containers.started(started.tgid).filter(|_| started.tgid != std::process::id());
+        let container = self.containers.started(started.tgid, started.cgroup);
+        let container = container.filter(|_| started.tgid != std::process::id());
         let is_chosen = container.is_some()
             || !self.chosen.contains(&started.parent) && self.is_chosen(started.tgid, &name, &executable);
         if is_chosen {

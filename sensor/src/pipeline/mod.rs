@@ -236,10 +236,10 @@ impl Pipeline {
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
-            Record::Exec { tgid, executable, arguments } => {
+            Record::Exec { tgid, cgroup, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);
-                processes.exec(tgid, executable, arguments);
+                processes.exec(tgid, cgroup, executable, arguments);
                 started.push(tgid);
             }
             Record::Fork { child, parent, is_followed } => {
