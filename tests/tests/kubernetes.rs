@@ -6,8 +6,12 @@ use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
 use tests::client::curl;
 use tests::link::free_port;
+use tests::logs::Piped;
 use tests::metrics::Metrics;
+use tests::netns::{ADDRESSES, Netns};
 use tests::pods::Pod;
+use tests::process::{Process, find, program};
+use tests::receiver::Lines;
 use tests::sensor::{Options, Sensor};
 use tests::server::Server;
 use tests::spans::Span;
@@ -166,14 +170,15 @@ fn requests_wait_for_their_pod() {
     assert_eq!(curl(&[&server.url("/")]), 200);
     api.put("pods", late.object.clone());
     wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
-    assert!(sensor.metrics().sum(WAITED, &[("outcome", "known")]) <= 1.0);
-    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 0.0);
+    let waited = |outcome| sensor.metrics().sum(WAITED, &[("event", "exchange"), ("outcome", outcome)]);
+    assert!(waited("known") <= 1.0);
+    assert_eq!(waited("unknown"), 0.0);
 
     let server = Server::in_pod(&never);
     assert_eq!(curl(&[&server.url("/")]), 200);
     let by_process = [("service_name", "server.py"), ("k8s_namespace_name", "")];
     wait_for_metrics(&sensor, "the request", |metrics| on_port(metrics, server.port, &by_process) == 1);
-    assert_eq!(sensor.metrics().sum(WAITED, &[("outcome", "unknown")]), 1.0);
+    assert_eq!(waited("unknown"), 1.0);
     let spans = server_spans(&sensor, server.port, 1);
     assert_eq!(resource(&spans[0], "k8s.pod.uid"), never.uid());
     assert_eq!(resource(&spans[0], "container.id"), never.container);
@@ -286,5 +291,178 @@ fn names_come_from_owners_and_annotations() {
     let spans = server_spans(&sensor, servers[1].port, 1);
     assert_eq!(resource(&spans[0], "service.version"), "v7");
     assert_eq!(resource(&spans[0], "deployment.environment.name"), "production");
+    api.assert_no_faults();
+}
+
+/// Standard output and error of a pod's container arrive with its labels, before and after the sensor started; what is
+/// executed in it later is none of its output, and what an annotation switches off is not told.
+#[test]
+fn log_lines_carry_pod_and_workload() {
+    const SCRIPT: &str = "echo out; echo err >&2; exec sleep 1000";
+    let (api, receiver) = (ApiServer::start(), Lines::start(204));
+    let spool = tempfile::TempDir::new().expect("make a directory");
+    let (before, after, silent) = (Pod::new("shop-before"), Pod::new("shop-after"), Pod::new("shop-silent"));
+    api.put("pods", before.running());
+    api.put("pods", after.object.clone());
+    let mut off = silent.object.clone();
+    off["metadata"]["annotations"] = json!({"sensor.lionpay.io/logs": "off"});
+    api.put("pods", off);
+    let go = spool.path().join("go");
+    let waiting = format!("until [ -e {} ]; do sleep 0.05; done; {SCRIPT}", go.display());
+    let shell = |script: &str| {
+        let mut command = program("sh");
+        command.args(["-c", script]);
+        command
+    };
+    let _old = Piped::start(&mut before.command(&shell(&waiting)));
+    let ship = format!(
+        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  receivers:\n  - {{name: loki, protocol: loki, url: '{}'}}\n",
+        spool.path().display(),
+        receiver.url()
+    );
+    let sensor = sensor(&(api.settings() + &ship));
+    wait_for_watches(&sensor);
+    let _quiet = Piped::start(&mut silent.command(&shell(SCRIPT)));
+    let _new = Piped::start(&mut after.command(&shell(SCRIPT)));
+    std::fs::write(&go, "").expect("write a file");
+    wait_until("four lines", patience(30), || (receiver.lines().len() >= 4).then_some(()));
+    let _executed = Piped::start(&mut after.command(&shell("echo executed; exec sleep 1000")));
+    std::fs::remove_file(&go).expect("remove a file");
+    let later = Pod::new("shop-later");
+    api.put("pods", later.object.clone());
+    let _last = Piped::start(&mut later.command(&shell(SCRIPT)));
+    wait_until("six lines", patience(30), || (receiver.lines().len() >= 6).then_some(()));
+    let mut found = Vec::new();
+    for stream in receiver.taken() {
+        assert_eq!(
+            stream.labels,
+            "{cluster=\"test\", container=\"app\", job=\"pay/app\", namespace=\"pay\", \
+             service_name=\"shop\", service_namespace=\"pay\"}"
+        );
+        for entry in stream.entries {
+            let pod = entry.metadata("pod").to_owned();
+            assert_eq!(entry.metadata("service_instance_id"), format!("pay.{pod}.app"));
+            assert_eq!(entry.metadata("k8s_deployment_name"), "shop");
+            found.push((pod, entry.metadata("log_iostream").to_owned(), entry.line));
+        }
+    }
+    found.sort();
+    let expected: Vec<_> = ["shop-after", "shop-before", "shop-later"]
+        .into_iter()
+        .flat_map(|pod| [(pod, "stderr", "err"), (pod, "stdout", "out")])
+        .map(|(pod, stream, line)| (pod.to_owned(), stream.to_owned(), line.to_owned()))
+        .collect();
+    assert_eq!(found, expected);
+    api.assert_no_faults();
+}
+
+/// Both ends of a connection by pod, and one that is elsewhere by the Service behind its address.
+#[test]
+fn connections_carry_workload_and_peer() {
+    const OPENED: &str = "tcp_connections_opened_total";
+    let api = ApiServer::start();
+    let (shop, bank) = (Pod::new("shop-1"), Pod::new("bank-1"));
+    api.put("pods", shop.object.clone());
+    let mut object = bank.object.clone();
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "bank", "uid": "x", "controller": true}]);
+    api.put("pods", object);
+    // Nobody is at this address, so connecting to it fails.
+    let mut slice = api_server::object("endpointslice.json");
+    slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!("ledger");
+    slice["endpoints"][0]["addresses"] = json!(["10.99.0.77"]);
+    api.put("endpointslices", slice);
+    let [front, back] = Netns::pair();
+    let sensor = sensor(&(api.settings() + "flow:\n  interval: 1s\n"));
+    wait_for_watches(&sensor);
+    let python = find("python3").expect("python3 is in PATH");
+    let mut server = back.command(&python);
+    server.args(["-u", "-m", "http.server", "8080", "--bind", "0.0.0.0"]);
+    let _server = Process::start(&mut bank.command(&server));
+    let curl = |url: &str| {
+        let mut client = front.command(&find("curl").expect("curl is in PATH"));
+        client.args(["--silent", "--output", "/dev/null", "--max-time", "10", url]);
+        Process::start(&mut shop.command(&client)).wait(30)
+    };
+    wait_until("an answer", patience(20), || {
+        curl(&format!("http://{}:8080/", ADDRESSES[1])).success().then_some(())
+    });
+    assert!(!curl("http://10.99.0.77:8080/").success());
+    let zone = ("cloud_availability_zone", "ap-northeast-2a");
+    let here = ("peer_cloud_availability_zone", "ap-northeast-2a");
+    let client = [
+        ("service_name", "shop"),
+        ("k8s_deployment_name", "shop"),
+        ("k8s_namespace_name", "pay"),
+        ("peer_service_name", "bank"),
+        ("peer_service_namespace", "pay"),
+        zone,
+        here,
+    ];
+    let server = [
+        ("service_name", "bank"),
+        ("k8s_statefulset_name", "bank"),
+        ("peer_service_name", "shop"),
+        zone,
+        here,
+    ];
+    let elsewhere = [
+        ("service_name", "shop"),
+        ("peer_service_name", "ledger"),
+        ("peer_service_namespace", "pay"),
+        zone,
+        ("peer_cloud_availability_zone", "ap-northeast-2c"),
+    ];
+    wait_for_metrics(&sensor, "both ends", |metrics| {
+        metrics.sum(OPENED, &client) >= 1.0
+            && metrics.sum("tcp_connections_accepted_total", &server) >= 1.0
+            && metrics.sum("tcp_connections_failed_total", &elsewhere) >= 1.0
+            && metrics.sum("traces_service_graph_request_total", &[("client", "shop"), ("server", "bank")])
+                >= 1.0
+    });
+    api.assert_no_faults();
+}
+
+/// 500 pods that come and go leave nothing behind, and each one's request is told.
+#[test]
+fn churned_pods_leave_nothing() {
+    let pods = tests::wait::portion(500);
+    let api = ApiServer::start();
+    let server = Server::start(tests::server::Kind::Nginx);
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let url = server.url("/");
+    let one = |number: u32| {
+        let pod = Pod::new(&format!("shop-{number}"));
+        api.put("pods", pod.object.clone());
+        let mut client = program("curl");
+        client.args(["--silent", "--output", "/dev/null", &url]);
+        let _ = Process::start(&mut pod.command(&client)).succeed(30);
+        api.delete("pods", &pod.object);
+    };
+    let port = server.port.to_string();
+    let of_shop = [("service_name", "shop"), ("k8s_deployment_name", "shop"), ("server_port", &*port)];
+    let told = |metrics: &Metrics, count: u32| {
+        metrics.sum("http_client_request_duration_seconds_count", &of_shop) == f64::from(count)
+    };
+    // What the first ones leave is what any have.
+    let first = pods / 10;
+    (0..first).for_each(one);
+    wait_for_metrics(&sensor, "the first requests", |metrics| told(metrics, first));
+    let memory = |metrics: &Metrics| metrics.sum("process_resident_memory_bytes", &[]);
+    let before = memory(&sensor.metrics());
+    (first..pods).for_each(one);
+    wait_for_metrics(&sensor, "all requests", |metrics| told(metrics, pods));
+    let entries = |metrics: &Metrics| metrics.sum("sensor_map_entries", &[("map", "connections")]);
+    let gone = |metrics: &Metrics| {
+        ["pods", "containers"]
+            .iter()
+            .all(|kind| metrics.sum("sensor_kubernetes_known", &[("kind", kind)]) == 0.0)
+    };
+    wait_until("the pods to be forgotten", patience(60), || {
+        let metrics = sensor.metrics();
+        (gone(&metrics) && entries(&metrics) < 50.0).then_some(())
+    });
+    let after = memory(&sensor.metrics());
+    assert!(after - before < 8.0 * 1024.0 * 1024.0, "memory grew from {before} to {after} bytes");
     api.assert_no_faults();
 }

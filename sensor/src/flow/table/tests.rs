@@ -12,7 +12,7 @@ const NETNS: u32 = 1;
 struct Fixed;
 
 impl Names for Fixed {
-    fn service(&mut self, tgid: u32, _comm: Option<[u8; 16]>) -> Option<Arc<str>> {
+    fn service(&mut self, tgid: u32, _comm: Option<[u8; 16]>) -> Option<Service> {
         match tgid {
             1 => Some("web".into()),
             2 => Some("client".into()),
@@ -21,8 +21,16 @@ impl Names for Fixed {
         }
     }
 
-    fn is_wanted(&self, service: Option<&str>) -> bool {
-        service != Some("alone")
+    fn is_wanted(&self, service: Option<&Service>) -> bool {
+        service.is_none_or(|service| &**service != "alone")
+    }
+
+    fn peer(&self, _: IpAddr, _: u64) -> Option<Arc<Peer>> {
+        None
+    }
+
+    fn zone(&self) -> Arc<str> {
+        Arc::default()
     }
 }
 
