@@ -1,6 +1,7 @@
 //! Who a process is in a cluster: pods laid out as the kubelet does, and what the API server tells of them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
@@ -30,6 +31,15 @@ const SHOP: [(&str, &str); 5] = [
 
 fn sensor(settings: &str) -> Sensor {
     Options::default().yaml(settings).spans().start()
+}
+
+/// Settings that send log records there.
+fn to_loki(receiver: &Lines, spool: &Path) -> String {
+    format!(
+        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  receivers:\n  - {{name: loki, protocol: loki, url: '{}'}}\n",
+        spool.display(),
+        receiver.url()
+    )
 }
 
 #[track_caller]
@@ -315,12 +325,7 @@ fn log_lines_carry_pod_and_workload() {
         command
     };
     let _old = Piped::start(&mut before.command(&shell(&waiting)));
-    let ship = format!(
-        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  receivers:\n  - {{name: loki, protocol: loki, url: '{}'}}\n",
-        spool.path().display(),
-        receiver.url()
-    );
-    let sensor = sensor(&(api.settings() + &ship));
+    let sensor = sensor(&(api.settings() + &to_loki(&receiver, spool.path())));
     wait_for_watches(&sensor);
     let _quiet = Piped::start(&mut silent.command(&shell(SCRIPT)));
     let _new = Piped::start(&mut after.command(&shell(SCRIPT)));
@@ -422,45 +427,193 @@ fn connections_carry_workload_and_peer() {
     api.assert_no_faults();
 }
 
-/// 500 pods that come and go leave nothing behind, and each one's request is told.
+/// What is at an address now is not taken for what was there before, nor a pod for its predecessor of the same name, whose
+/// lines still come.
+#[test]
+fn connections_and_lines_are_of_the_right_pod() {
+    const FAILED: &str = "tcp_connections_failed_total";
+    const ACCEPTED: &str = "tcp_connections_accepted_total";
+    let (api, receiver) = (ApiServer::start(), Lines::start(204));
+    let spool = tempfile::TempDir::new().expect("make a directory");
+    let [front, back] = Netns::pair();
+    let named = |pod: &Pod, service: &str| {
+        let mut object = pod.object.clone();
+        object["metadata"]["annotations"] = json!({"resource.opentelemetry.io/service.name": service});
+        object
+    };
+    let slice = |service: &str, address: &str| {
+        let mut slice = object("endpointslice.json");
+        slice["metadata"]["name"] = json!(format!("{service}-x"));
+        slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!(service);
+        slice["endpoints"][0]["addresses"] = json!([address]);
+        slice["endpoints"][0]["targetRef"]["uid"] = json!(format!("uid of {service}"));
+        slice
+    };
+    let (old, new, client) = (Pod::new("shop-0"), Pod::new("shop-0"), Pod::new("client-0"));
+    api.put("pods", named(&old, "old"));
+    api.put("pods", named(&client, "client"));
+    api.put("endpointslices", slice("ledger", "10.99.0.77"));
+    let sensor = sensor(&(api.settings() + "flow:\n  interval: 1s\n" + &to_loki(&receiver, spool.path())));
+    wait_for_watches(&sensor);
+    let addresses = || sensor.metrics().sum("sensor_kubernetes_known", &[("kind", "addresses")]);
+    let known = addresses();
+
+    let python = find("python3").expect("python3 is in PATH");
+    let serve = |pod: &Pod, port: &str| {
+        let mut command = back.command(&python);
+        command.args(["-c", "import http.server,sys; print(sys.argv[2], flush=True); http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]))"]);
+        command.args([port, &pod.uid()]);
+        Piped::start(&mut pod.command(&command))
+    };
+    let ask = |port: &str, address: &str| {
+        let mut command = front.command(&find("curl").expect("curl is in PATH"));
+        let url = format!("http://{address}:{port}/");
+        command.args(["--silent", "--output", "/dev/null", "--max-time", "20", &url]);
+        Process::start(&mut client.command(&command)).wait(40).success()
+    };
+    let answered = |port: &str| {
+        wait_until("an answer", patience(20), || ask(port, ADDRESSES[1]).then_some(()));
+    };
+    let accepted = |service: &str, port: &str| {
+        sensor.metrics().sum(ACCEPTED, &[("service_name", service), ("server_port", port)])
+    };
+    let first = serve(&old, "8081");
+    answered("8081");
+    assert!(!ask("80", "10.99.0.77"));
+    let failed =
+        |peer: &str| sensor.metrics().sum(FAILED, &[("service_name", "client"), ("peer_service_name", peer)]);
+    wait_until("the first pod's", patience(30), || (accepted("old", "8081") >= 1.0).then_some(()));
+    wait_until("the first holder's", patience(30), || (failed("ledger") == 1.0).then_some(()));
+
+    // Another pod of that name, and another Service at that address. Both watches have told all of it once they have told
+    // of what came last.
+    api.delete("pods", &old.object);
+    api.put("pods", named(&new, "new"));
+    api.delete("endpointslices", &slice("ledger", "10.99.0.77"));
+    api.put("endpointslices", slice("vault", "10.99.0.77"));
+    api.put("endpointslices", slice("marker", "10.99.0.78"));
+    wait_until("the addresses", patience(30), || (addresses() == known + 1.0).then_some(()));
+    let second = serve(&new, "8082");
+    answered("8082");
+    answered("8081");
+    assert!(!ask("80", "10.99.0.77"));
+    wait_until("the second holder's", patience(30), || (failed("vault") == 1.0).then_some(()));
+    assert_eq!(failed("ledger"), 1.0);
+    wait_until("the second pod's", patience(30), || (accepted("new", "8082") >= 1.0).then_some(()));
+    wait_until("the first pod's", patience(30), || (accepted("old", "8081") >= 2.0).then_some(()));
+    assert_eq!((accepted("old", "8082"), accepted("new", "8081")), (0.0, 0.0));
+
+    drop((first, second));
+    let both = [(&old, "old"), (&new, "new")];
+    wait_until("a line of each", patience(30), || {
+        let lines = receiver.lines();
+        both.iter().all(|(pod, _)| lines.iter().any(|entry| entry.line == pod.uid())).then_some(())
+    });
+    for stream in receiver.taken() {
+        for entry in stream.entries {
+            let Some((pod, service)) =
+                both.iter().find(|(pod, _)| pod.uid() == entry.metadata("k8s_pod_uid"))
+            else {
+                panic!("{} of no pod: {}", stream.labels, entry.line)
+            };
+            assert!(stream.labels.contains(&format!("service_name=\"{service}\"")), "{}", stream.labels);
+            assert_eq!(entry.metadata("container_id"), pod.container);
+            let is_others =
+                both.iter().any(|(other, _)| other.uid() != pod.uid() && entry.line == other.uid());
+            assert!(!is_others, "{}", entry.line);
+        }
+    }
+    api.assert_no_faults();
+}
+
+/// What a pod's annotations switch off is not told, and once all is off the kernel side leaves it alone; then on again.
+#[test]
+fn annotations_are_in_force_at_once() {
+    const HEADS: &str = "sensor_events_total";
+    const REQUESTS_EACH: u64 = 50;
+    let api = ApiServer::start();
+    let pod = Pod::new("shop-1");
+    let annotated = |annotations: serde_json::Value| {
+        let mut object = pod.running();
+        object["metadata"]["annotations"] = annotations;
+        object
+    };
+    api.put("pods", pod.running());
+    let sensor = sensor(&api.settings());
+    wait_for_watches(&sensor);
+    let server = Server::in_pod(&pod);
+    let heads = || sensor.metrics().sum(HEADS, &[("kind", "head")]);
+    // Each request is four heads, of which two are the server's, which is in the pod as its client is.
+    let ask = || {
+        let before = heads();
+        let mut client = program("curl");
+        let url = format!("{}?[1-{REQUESTS_EACH}]", server.url("/"));
+        client.args(["--silent", "--output", "/dev/null", "--no-keepalive", "-H", "Connection: close", &url]);
+        let _ = Process::start(&mut pod.command(&client)).succeed(60);
+        // The figures are those of now once these are.
+        let _ = sensor.lost();
+        heads() - before
+    };
+    let told = || on_port(&sensor.metrics(), server.port, &SHOP);
+    let all = ask();
+    wait_until("the requests", patience(30), || (told() == REQUESTS_EACH).then_some(()));
+    api.put("pods", annotated(json!({"sensor.lionpay.io/http": "off", "sensor.lionpay.io/flows": "off"})));
+    wait_until("the kernel side to leave it alone", patience(30), || (ask() < all / 4.0).then_some(()));
+    let before = told();
+    assert!(ask() < all / 4.0);
+    assert_eq!(told(), before);
+    api.put("pods", annotated(json!({"sensor.lionpay.io/http": "on"})));
+    wait_until("the requests again", patience(30), || {
+        let before = told();
+        ask();
+        (told() > before).then_some(())
+    });
+    api.assert_no_faults();
+}
+
+/// 500 pods that come and go leave nothing behind; each one's request and line are told, and are its own.
 #[test]
 fn churned_pods_leave_nothing() {
     let pods = tests::wait::portion(500);
-    let api = ApiServer::start();
+    let (api, receiver) = (ApiServer::start(), Lines::start(204));
+    let spool = tempfile::TempDir::new().expect("make a directory");
     let server = Server::start(tests::server::Kind::Nginx);
-    let sensor = sensor(&api.settings());
+    let sensor = sensor(&(api.settings() + &to_loki(&receiver, spool.path())));
     wait_for_watches(&sensor);
     let url = server.url("/");
     let one = |number: u32| {
         let pod = Pod::new(&format!("shop-{number}"));
         api.put("pods", pod.object.clone());
-        let mut client = program("curl");
-        client.args(["--silent", "--output", "/dev/null", &url]);
-        let _ = Process::start(&mut pod.command(&client)).succeed(30);
+        let mut client = program("sh");
+        client.args(["-c", "echo \"$1\"; exec curl --silent --output /dev/null \"$0\"", &url, &pod.uid()]);
+        let _ = Piped::start(&mut pod.command(&client)).succeed(30);
         api.delete("pods", &pod.object);
     };
     let port = server.port.to_string();
     let of_shop = [("service_name", "shop"), ("k8s_deployment_name", "shop"), ("server_port", &*port)];
-    let told = |metrics: &Metrics, count: u32| {
-        metrics.sum("http_client_request_duration_seconds_count", &of_shop) == f64::from(count)
-    };
+    let told = |metrics: &Metrics| metrics.count("http_client_request_duration_seconds_count", &of_shop);
     // What the first ones leave is what any have.
-    let first = pods / 10;
+    let first = pods / 2;
     (0..first).for_each(one);
-    wait_for_metrics(&sensor, "the first requests", |metrics| told(metrics, first));
+    wait_for_metrics(&sensor, "the first requests", |metrics| told(metrics) == u64::from(first));
     let memory = |metrics: &Metrics| metrics.sum("process_resident_memory_bytes", &[]);
     let before = memory(&sensor.metrics());
     (first..pods).for_each(one);
-    wait_for_metrics(&sensor, "all requests", |metrics| told(metrics, pods));
-    let entries = |metrics: &Metrics| metrics.sum("sensor_map_entries", &[("map", "connections")]);
-    let gone = |metrics: &Metrics| {
-        ["pods", "containers"]
-            .iter()
-            .all(|kind| metrics.sum("sensor_kubernetes_known", &[("kind", kind)]) == 0.0)
-    };
-    wait_until("the pods to be forgotten", patience(60), || {
+    wait_for_metrics(&sensor, "all requests", |metrics| told(metrics) == u64::from(pods));
+    wait_until("all lines", patience(30), || (receiver.lines().len() >= pods as usize).then_some(()));
+    let lines = receiver.lines();
+    assert_eq!(lines.len(), pods as usize);
+    for entry in lines {
+        assert_eq!(entry.line, entry.metadata("k8s_pod_uid"));
+    }
+    wait_until("the pods to be forgotten", patience(90), || {
         let metrics = sensor.metrics();
-        (gone(&metrics) && entries(&metrics) < 50.0).then_some(())
+        let none = |name: &str, key: &str, value: &str| metrics.sum(name, &[(key, value)]) == 0.0;
+        let is_forgotten = none("sensor_kubernetes_known", "kind", "pods")
+            && none("sensor_kubernetes_known", "kind", "containers")
+            && metrics.sum("sensor_log_streams", &[]) == 0.0
+            && metrics.sum("sensor_map_entries", &[("map", "connections")]) < 50.0;
+        is_forgotten.then_some(())
     });
     let after = memory(&sensor.metrics());
     assert!(after - before < 8.0 * 1024.0 * 1024.0, "memory grew from {before} to {after} bytes");

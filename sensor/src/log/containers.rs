@@ -72,8 +72,7 @@ impl Containers {
 fn is_first(tgid: u32) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{tgid}/status")) else { return false };
     let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    let mut numbers = numbers.unwrap_or_default().split_whitespace().skip(1);
-    numbers.next_back() == Some("1")
+    numbers.unwrap_or_default().split_whitespace().skip(1).last() == Some("1")
 }
 
 /// When a process was started, in ticks since the machine was (`starttime` of `proc_pid_stat(5)`).

@@ -202,6 +202,7 @@ impl Streams {
             };
             let (container, is_whole) = directory.look_up(whose.container);
             whose.is_whole = is_whole;
+            let is_waiting = !is_whole && whose.since.elapsed() < PATIENCE;
             let is_off = !container.wanted.logs;
             if is_off != stream.is_off {
                 stream.is_off = is_off;
@@ -209,7 +210,7 @@ impl Streams {
             }
             if !is_off {
                 let identity = Identity::new(&stream.name, &container);
-                engine.identify(stream.number, identity, !is_whole && whose.since.elapsed() < PATIENCE);
+                engine.identify(stream.number, identity, is_waiting);
             }
         }
     }
