@@ -274,7 +274,7 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, &"client".into(), At::the(0), &Fixed).is_some());
+    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &Fixed).is_some());
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);
