@@ -1,5 +1,6 @@
 //! Who a process is in a cluster: pods laid out as the kubelet does, and what the API server tells of them.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -19,6 +20,7 @@ use tests::spans::Span;
 use tests::wait::{patience, wait_until};
 
 const REQUESTS: &str = "http_server_request_duration_seconds_count";
+const CLIENT_REQUESTS: &str = "http_client_request_duration_seconds_count";
 const WAITED: &str = "sensor_identity_waited_total";
 const FAILURES: &str = "sensor_kubernetes_watch_failures_total";
 const SHOP: [(&str, &str); 5] = [
@@ -54,7 +56,7 @@ fn wait_for_metrics(sensor: &Sensor, what: &str, is_so: impl Fn(&Metrics) -> boo
             .samples
             .iter()
             .filter(|sample| {
-                sample.name == REQUESTS
+                [REQUESTS, CLIENT_REQUESTS].contains(&&*sample.name)
                     || sample.name.starts_with("sensor_kubernetes")
                     || sample.name == WAITED
             })
@@ -134,7 +136,7 @@ fn requests_carry_pod_and_workload() {
     // Its client is on the bare host.
     let clients = sensor.metrics();
     let port = server.port.to_string();
-    let mut clients = clients.select("http_client_request_duration_seconds_count", &[]);
+    let mut clients = clients.select(CLIENT_REQUESTS, &[]);
     assert!(clients.any(|sample| sample.label("server_port") == port
         && sample.label("service_name") == "curl"
         && sample.label("k8s_namespace_name").is_empty()));
@@ -575,6 +577,7 @@ fn annotations_are_in_force_at_once() {
 /// 500 pods that come and go leave nothing behind; each one's request and line are told, and are its own.
 #[test]
 fn churned_pods_leave_nothing() {
+    const GROUPS_LEFT: usize = 100;
     let pods = tests::wait::portion(500);
     let (api, receiver) = (ApiServer::start(), Lines::start(204));
     let spool = tempfile::TempDir::new().expect("make a directory");
@@ -582,24 +585,30 @@ fn churned_pods_leave_nothing() {
     let sensor = sensor(&(api.settings() + &to_loki(&receiver, spool.path())));
     wait_for_watches(&sensor);
     let url = server.url("/");
-    let one = |number: u32| {
+    // A runtime takes a moment to remove the control group of what has ended.
+    let mut ended = VecDeque::new();
+    let mut one = |number: u32| {
         let pod = Pod::new(&format!("shop-{number}"));
         api.put("pods", pod.object.clone());
         let mut client = program("sh");
         client.args(["-c", "echo \"$1\"; exec curl --silent --output /dev/null \"$0\"", &url, &pod.uid()]);
         let _ = Piped::start(&mut pod.command(&client)).succeed(30);
         api.delete("pods", &pod.object);
+        ended.push_back(pod);
+        if ended.len() > GROUPS_LEFT {
+            ended.pop_front();
+        }
     };
     let port = server.port.to_string();
     let of_shop = [("service_name", "shop"), ("k8s_deployment_name", "shop"), ("server_port", &*port)];
-    let told = |metrics: &Metrics| metrics.count("http_client_request_duration_seconds_count", &of_shop);
+    let told = |metrics: &Metrics| metrics.count(CLIENT_REQUESTS, &of_shop);
     // What the first ones leave is what any have.
     let first = pods / 2;
-    (0..first).for_each(one);
+    (0..first).for_each(&mut one);
     wait_for_metrics(&sensor, "the first requests", |metrics| told(metrics) == u64::from(first));
     let memory = |metrics: &Metrics| metrics.sum("process_resident_memory_bytes", &[]);
     let before = memory(&sensor.metrics());
-    (first..pods).for_each(one);
+    (first..pods).for_each(&mut one);
     wait_for_metrics(&sensor, "all requests", |metrics| told(metrics) == u64::from(pods));
     wait_until("all lines", patience(30), || (receiver.lines().len() >= pods as usize).then_some(()));
     let lines = receiver.lines();
