@@ -12,6 +12,7 @@ mod load;
 mod log;
 mod missed;
 mod next;
+pub mod priority;
 mod probe;
 mod session;
 mod settings;
