@@ -25,6 +25,7 @@ const CONNECTIONS: RangeInclusive<u32> = 64..=4 * 1024 * 1024;
 const ROUTES: RangeInclusive<usize> = 1..=10_000;
 const SERIES: RangeInclusive<usize> = 10..=1_000_000;
 const ACTIVE_SERIES: RangeInclusive<u64> = 1_000..=10_000_000;
+const SERIES_OF_METRIC: RangeInclusive<u64> = 1..=10_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const FLOW_INTERVAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
@@ -127,6 +128,10 @@ impl Config {
         for percent in ship.traces.services.values() {
             within("ship.traces.services", percent, &(0.0..=100.0))?;
         }
+        for limit in &ship.metrics.limits {
+            within("ship.metrics.limits.max_series", &limit.max_series, &SERIES_OF_METRIC)?;
+        }
+        crate::ship::remote_write::Selection::new(&ship.metrics)?;
         for receiver in &ship.receivers {
             lasts("ship.receivers.timeout", receiver.timeout, &(SECOND..=10 * MINUTE))?;
         }

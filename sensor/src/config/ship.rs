@@ -188,6 +188,61 @@ pub struct Metrics {
     pub keep: Vec<String>,
     /// Names of metrics that are not sent, in the same form; goes before `keep`. `/metrics` shows them all the same.
     pub drop: Vec<String>,
+    /// Rules for the labels of what is sent, in their order; `/metrics` shows the labels as they were. Series that become
+    /// equal are one: counters, histograms and gauges are added up, of what is no quantity the greatest counts.
+    pub labels: Vec<LabelRule>,
+    /// The most active series of single metrics; the first entry that names a metric counts. What is beyond goes to the
+    /// series whose labels are all `other`, and is counted in `sensor_ship_series_folded_total`.
+    pub limits: Vec<SeriesLimit>,
+}
+
+/// A rule for the labels of metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelRule {
+    /// Names of metrics that it is for, in the form of `ship.metrics.keep`; empty is for all.
+    pub metrics: Vec<String>,
+    /// What it does.
+    pub action: LabelAction,
+    /// Names of labels, `*` at the end for any rest. `cluster`, `node`, `ship.labels` and `le` are not concerned.
+    pub labels: Vec<String>,
+    /// Of `replace`: which values are replaced, as a regular expression of the whole value; empty is any.
+    pub regex: String,
+    /// Of `replace`: what they become, with `$1` or `${name}` for groups; empty takes the label away.
+    pub replacement: String,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "snake_case")]
+pub enum LabelAction {
+    /// Takes the labels away.
+    #[default]
+    Drop,
+    /// Takes all other labels away.
+    Keep,
+    /// Writes another value.
+    Replace,
+}
+
+/// How many series a metric may have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct SeriesLimit {
+    /// Names of metrics that it is for, each by itself, in the form of `ship.metrics.keep`; empty is for all.
+    pub metrics: Vec<String>,
+    /// Active series of each: 1 to 10000000. A classic histogram has one a bucket, and three more. The series `other` comes
+    /// on top.
+    pub max_series: u64,
+}
+
+impl Default for SeriesLimit {
+    fn default() -> Self {
+        Self { metrics: Vec::new(), max_series: 10_000 }
+    }
 }
 
 impl Default for Metrics {
@@ -198,6 +253,8 @@ impl Default for Metrics {
             idle: Duration::from_secs(3_600),
             keep: Vec::new(),
             drop: Vec::new(),
+            labels: Vec::new(),
+            limits: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod otlp;
 mod outlet;
 pub mod plan;
 pub mod remote_write;
+mod report;
 pub mod sampling;
 pub mod sender;
 mod shipper;

@@ -2,8 +2,10 @@
 
 use hashbrown::HashMap;
 
+use super::shaped::Shaped;
 use super::v2::{self, Metadata, Request, Symbols, TimeSeries};
 use super::{STALE, Selection, number};
+use crate::metric::worst::Worst;
 use crate::metric::{Family, Kind, Labels, Sample, Shared};
 
 /// Label sets read under one lock of the registry: the pipeline waits no longer than that takes.
@@ -37,11 +39,15 @@ pub struct Collected {
 
 /// Reads all metrics now and then, and remembers which series there were, to end those that are no more.
 ///
-/// It holds the labels of each label set that was there at the last collection.
+/// It holds the labels of each label set that was there at the last collection, and the values of those that rules
+/// change.
 #[derive(Debug)]
 pub struct Collector {
     external: External,
     selection: Selection,
+    shaped: HashMap<&'static str, Shaped>,
+    /// Label sets that went to `other` by limits that are no more.
+    folded_before: HashMap<&'static str, u64>,
     batch: usize,
     known: HashMap<(&'static str, Labels), Known>,
     round: u64,
@@ -64,6 +70,8 @@ impl Collector {
         Self {
             external,
             selection: Selection::default(),
+            shaped: HashMap::new(),
+            folded_before: HashMap::new(),
             batch: batch.max(1),
             known: HashMap::new(),
             round: 0,
@@ -71,9 +79,25 @@ impl Collector {
         }
     }
 
-    /// Sends these from now on; at the next collection the others end.
+    /// Sends these from now on; at the next collection the others end, and so do series of metrics for which there are
+    /// other rules.
     pub fn select(&mut self, selection: Selection) {
         self.selection = selection;
+    }
+
+    /// Metrics that are over their own limits, and how many label sets went to `other`.
+    pub fn folded(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let mut folded = self.folded_before.clone();
+        for (name, shaped) in self.shaped.iter().filter(|(_, shaped)| shaped.folded() > 0) {
+            *folded.entry(name).or_default() += shaped.folded();
+        }
+        folded.into_iter()
+    }
+
+    /// The label with the most values of a metric that has a limit of its own.
+    #[must_use]
+    pub fn worst(&self, metric: &str) -> Option<Worst> {
+        self.shaped.get(metric)?.worst()
     }
 
     /// Series that are sent now: what is billed as active.
@@ -90,39 +114,80 @@ impl Collector {
         let sources = registry.lock().sources().len();
         for source in 0..sources {
             let families = registry.lock().sources()[source].families();
-            for (family, known) in families.iter().enumerate() {
-                if !self.selection.takes(known.name) {
+            for (number, family) in families.iter().enumerate() {
+                if !self.selection.takes(family.name) {
                     continue;
                 }
-                let mut slot = 0;
-                loop {
-                    let more = {
-                        let registry = registry.lock();
-                        let all = registry.sources();
-                        let end = all[source].slots().min(slot + SETS_A_LOCK);
-                        for place in slot..end {
-                            if let Some((labels, sample)) = all[source].read(family, place) {
-                                let start_ms = self.note(known, labels);
-                                builder.add(known, labels, sample, start_ms);
-                            }
-                        }
-                        slot = end;
-                        end < all[source].slots()
-                    };
-                    if builder.samples >= self.batch {
-                        take(builder.finish(&self.external));
-                    }
-                    if !more {
-                        break;
-                    }
+                let chunks = Chunks { family, source, number, slot: 0 };
+                match self.shaped_of(family) {
+                    Some(shaped) => self.add_shaped(registry, chunks, shaped, &mut builder, &mut take),
+                    None => self.add_all(registry, chunks, &mut builder, &mut take),
                 }
             }
         }
+        let selection = &self.selection;
+        self.shaped.retain(|name, _| selection.takes(name));
         self.end_missing(&mut builder, self.round, &mut take);
         if builder.samples > 0 {
             take(builder.finish(&self.external));
         }
         self.last_ms = now_ms;
+    }
+
+    /// What is known of a family whose series have rules; begun anew when the rules changed.
+    fn shaped_of(&mut self, family: &'static Family) -> Option<Shaped> {
+        let rules = self.selection.rules(family);
+        let known = self.shaped.remove(family.name);
+        match (known, rules) {
+            (Some(known), Some(rules)) if *known.rules() == rules => Some(known),
+            (known, rules) => {
+                if let Some(folded) = known.map(|known| known.folded()).filter(|folded| *folded > 0) {
+                    *self.folded_before.entry(family.name).or_default() += folded;
+                }
+                rules.map(|rules| Shaped::new(family, rules))
+            }
+        }
+    }
+
+    /// The series of a family as they are.
+    fn add_all(
+        &mut self,
+        registry: &Shared,
+        mut chunks: Chunks,
+        builder: &mut Builder,
+        take: &mut impl FnMut(Collected),
+    ) {
+        let family = chunks.family;
+        while chunks.read(registry, |labels, sample| {
+            let start_ms = self.note(family, labels);
+            builder.add(family, labels, sample, start_ms);
+        }) {
+            if builder.samples >= self.batch {
+                take(builder.finish(&self.external));
+            }
+        }
+    }
+
+    /// The series of a family as its rules make them.
+    fn add_shaped(
+        &mut self,
+        registry: &Shared,
+        mut chunks: Chunks,
+        mut shaped: Shaped,
+        builder: &mut Builder,
+        take: &mut impl FnMut(Collected),
+    ) {
+        let (family, round) = (chunks.family, self.round);
+        while chunks.read(registry, |labels, sample| shaped.add(labels, sample, round)) {}
+        shaped.end(round);
+        for (labels, sample) in shaped.series() {
+            let start_ms = self.note(family, labels);
+            builder.add(family, labels, sample, start_ms);
+            if builder.samples >= self.batch {
+                take(builder.finish(&self.external));
+            }
+        }
+        self.shaped.insert(family.name, shaped);
     }
 
     /// Ends every series: the sensor stops.
@@ -158,6 +223,31 @@ impl Collector {
             }
             false
         });
+    }
+}
+
+/// The series of a family, some under each lock of the registry.
+struct Chunks {
+    family: &'static Family,
+    source: usize,
+    number: usize,
+    slot: usize,
+}
+
+impl Chunks {
+    /// Visits the next ones; says whether there were any places left to look at.
+    fn read(&mut self, registry: &Shared, mut visit: impl FnMut(&Labels, Sample<'_>)) -> bool {
+        let registry = registry.lock();
+        let source = registry.sources()[self.source];
+        let end = source.slots().min(self.slot + SETS_A_LOCK);
+        let places = self.slot..end;
+        self.slot = end;
+        for place in places.clone() {
+            if let Some((labels, sample)) = source.read(self.number, place) {
+                visit(labels, sample);
+            }
+        }
+        !places.is_empty()
     }
 }
 
@@ -218,7 +308,9 @@ impl Builder {
 
     fn end(&mut self, family: &'static Family, labels: &Labels) {
         match family.kind {
-            Kind::Counter | Kind::Gauge => self.series(family, "", labels, None, STALE, 0),
+            Kind::Counter | Kind::Gauge | Kind::Level => {
+                self.series(family, "", labels, None, STALE, 0);
+            }
             Kind::Histogram(buckets) => {
                 for bound in buckets.exported().chain([f64::INFINITY]) {
                     self.series(family, "_bucket", labels, Some(&number::bound(bound)), STALE, 0);
@@ -258,7 +350,7 @@ impl Builder {
         let metadata = Metadata {
             r#type: match family.kind {
                 Kind::Counter => v2::COUNTER,
-                Kind::Gauge => v2::GAUGE,
+                Kind::Gauge | Kind::Level => v2::GAUGE,
                 Kind::Histogram(_) => v2::HISTOGRAM,
             },
             help_ref: self.symbols.place(family.help),

@@ -8,7 +8,10 @@
 mod collect;
 mod convert;
 mod number;
+mod rules;
 mod selection;
+mod shaped;
+mod total;
 pub mod v1;
 pub mod v2;
 
