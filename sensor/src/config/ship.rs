@@ -188,6 +188,8 @@ pub struct Metrics {
     pub keep: Vec<String>,
     /// Names of metrics that are not sent, in the same form; goes before `keep`. `/metrics` shows them all the same.
     pub drop: Vec<String>,
+    /// Whether durations carry an example of a span that is sent: one a series, the longest of 15 s.
+    pub exemplars: bool,
     /// Rules for the labels of what is sent, in their order; `/metrics` shows the labels as they were. Series that become
     /// equal are one: counters, histograms and gauges are added up, of what is no quantity the greatest counts.
     pub labels: Vec<LabelRule>,
@@ -253,6 +255,7 @@ impl Default for Metrics {
             idle: Duration::from_secs(3_600),
             keep: Vec::new(),
             drop: Vec::new(),
+            exemplars: true,
             labels: Vec::new(),
             limits: Vec::new(),
         }
@@ -288,6 +291,14 @@ pub struct Traces {
     pub keep_slower: Duration,
     /// Spans a second that may be kept as failed or slow; what is beyond is counted.
     pub keep_per_second: u32,
+    /// How long spans that are not in the sample wait for the rest of their trace: 0s to 1m. Where one of this node's spans of the
+    /// trace fails or is slow meanwhile, all of them are kept; 0s keeps that one alone. A span that waits takes about 1 KiB of
+    /// memory.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub tail_wait: Duration,
+    /// The most spans that wait so: 100 to 1000000. Beyond that the oldest trace waits no longer, which is counted.
+    pub tail_max_spans: usize,
     /// Bytes a day (UTC) of spans, before compression, as traces are billed; 0 sets no limit. From 80 % half of the
     /// sampled traces is kept, from 90 % a quarter, from 95 % failed requests alone, and then none; what is left out is
     /// counted.
@@ -305,6 +316,8 @@ impl Default for Traces {
             keep_errors: true,
             keep_slower: Duration::from_secs(2),
             keep_per_second: 100,
+            tail_wait: Duration::ZERO,
+            tail_max_spans: 20_000,
             max_bytes_per_day: 0,
         }
     }

@@ -24,12 +24,12 @@ pub struct Family {
 }
 
 impl Family {
-    /// Series of one label set.
+    /// Series of one label set, whose histograms are native ones or classic.
     #[must_use]
-    pub const fn series(&self) -> u64 {
+    pub const fn series(&self, is_native: bool) -> u64 {
         match self.kind {
-            Kind::Counter | Kind::Gauge | Kind::Level => 1,
-            Kind::Histogram(buckets) => buckets.bounds.len() as u64 + 3,
+            Kind::Histogram(buckets) if !is_native => buckets.bounds.len() as u64 + 3,
+            Kind::Counter | Kind::Gauge | Kind::Level | Kind::Histogram(_) => 1,
         }
     }
 }
@@ -423,6 +423,13 @@ pub static SHIP_UNSAMPLED: Family = counter(
     "Exchanges of which no span is sent, because their trace is not in the sample.",
     &[],
 );
+/// Spans that wait.
+pub static SHIP_TAIL_WAITING: Family = gauge(
+    "sensor_ship_tail_waiting_spans",
+    "1",
+    "Spans that are not in the sample and wait for the rest of their trace, by `ship.traces.tail_wait`.",
+    &[],
+);
 /// Lines that were too long.
 pub static SHIP_CUT: Family = counter(
     "sensor_ship_cut_lines_total",
@@ -521,6 +528,7 @@ pub static OWN: &[&Family] = &[
     &SHIP_SPOOL_BYTES,
     &SHIP_TORN,
     &SHIP_UNSAMPLED,
+    &SHIP_TAIL_WAITING,
     &SHIP_CUT,
     &SHIP_ACTIVE_SERIES,
     &SHIP_SERIES_FOLDED,

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use super::remote_write::{Collected, Collector};
-use super::stats::now_ms;
+use super::stats::{monotonic_ns, now_ms};
 use super::store::Store;
 use super::worker::Stop;
 use crate::metric::Shared;
@@ -144,11 +143,6 @@ fn until_next(now_ms: u64, interval: Duration, node: &str) -> Duration {
 
 fn unix_ms() -> i64 {
     i64::try_from(now_ms()).unwrap_or(i64::MAX)
-}
-
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    nanoseconds(Duration::try_from(now).unwrap_or_default())
 }
 
 fn nanoseconds(time: Duration) -> u64 {

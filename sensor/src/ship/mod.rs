@@ -16,6 +16,7 @@ mod shipper;
 pub mod spool;
 pub mod stats;
 pub mod store;
+pub mod tail;
 pub mod traces;
 pub mod wire;
 pub mod worker;

@@ -62,6 +62,8 @@ impl Shipper {
             lost.push(("traces", "", "busy", get(&self.spans.busy)));
             lost.push(("traces", "", "day_budget", get(&self.spans.over_day)));
             lost.push(("traces", "", "keep_budget", get(&self.spans.over_budget)));
+            lost.push(("traces", "", "tail_full", get(&self.spans.tail_full)));
+            all.push((&family::SHIP_TAIL_WAITING, vec![], self.outlet.waiting() as f64));
             all.push((&family::SHIP_UNSAMPLED, vec![], get(&self.spans.unsampled) as f64));
         }
         if seen.contains(&Signal::Logs) {

@@ -1,6 +1,5 @@
 //! All that leaves the node, as one thing that is started, changed and stopped.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,17 +13,15 @@ use super::logs;
 use super::metrics::{self, Ticker};
 use super::plan::{self, Plan};
 use super::remote_write::{Collector, External, Selection};
-use super::sampling::Sampler;
 use super::sender::{Client, ClientError};
-use super::spool::{Cause, Limits, SpoolError, Sync};
+use super::spool::{Limits, SpoolError, Sync};
 use super::stats::{Stats, now_ms};
 use super::store::Store;
 use super::traces::{self, Outlet, Sink};
 use super::worker::{Stop, Worker};
 use crate::config::ConfigError;
 use crate::config::ship::Ship;
-use crate::metric::worst::Worst;
-use crate::metric::{Shared, family};
+use crate::metric::Shared;
 
 /// How long the receivers may take for the last batches when the sensor stops; the rest waits in the spool.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -76,7 +73,7 @@ pub(super) struct Running {
 /// All that leaves the node.
 pub struct Shipper {
     pub(super) registry: Shared,
-    outlet: Outlet,
+    pub(super) outlet: Outlet,
     pub(super) spans: Arc<traces::Counts>,
     log_outlet: logs::Outlet,
     pub(super) lines: Arc<logs::Counts>,
@@ -113,7 +110,7 @@ impl Shipper {
     /// The pipeline's way to the traces.
     #[must_use]
     pub fn sink(&self) -> Sink {
-        Sink::new(self.outlet.clone(), Arc::clone(&self.spans))
+        Sink::new(self.outlet.clone(), Arc::clone(&self.spans), self.registry.clone())
     }
 
     /// The way of what processes write.
@@ -139,7 +136,8 @@ impl Shipper {
         if let Some(running) = before {
             let renamed = self.collector.as_ref().is_some_and(|(known, _)| *known != external);
             self.log_outlet.close();
-            running.halt(&self.outlet, renamed).await;
+            self.outlet.end(&self.spans);
+            running.halt(renamed).await;
         }
         match self.run(settings.clone(), plans, clients) {
             Ok(()) => Ok(()),
@@ -233,8 +231,12 @@ impl Shipper {
             let resource = [("host.name", node.as_str()), ("k8s.cluster.name", settings.cluster.as_str())];
             let meter = meter(Signal::Traces, settings.traces.max_bytes_per_day);
             meters.push((Signal::Traces, Arc::clone(&meter)));
-            let skips = self.registry.lock().has_span_metrics();
-            let batches = self.outlet.open(Sampler::new(&settings.traces), meter, skips, &resource);
+            let form = traces::Form {
+                skips_metrics: self.registry.lock().has_span_metrics(),
+                has_exemplars: settings.metrics.exemplars,
+                ..traces::Form::default()
+            };
+            let batches = self.outlet.open(&settings.traces, meter, form.resource(&resource));
             writers.spawn(traces::write(batches, store.clone()));
         }
         if let Some(store) = stores.get(&Signal::Logs) {
@@ -270,7 +272,7 @@ impl Shipper {
     /// the spool.
     pub async fn stop(mut self) {
         let Some(mut running) = self.running.take() else { return };
-        self.outlet.close();
+        self.outlet.end(&self.spans);
         self.log_outlet.close();
         // The ticker ends at any word; the writer of spans has written all when it ends.
         running.stop.send_replace(Stop::Run);
@@ -290,8 +292,7 @@ impl Shipper {
 
 impl Running {
     /// Ends at once, to go on by other settings. `renamed` when no series keeps its labels.
-    async fn halt(mut self, outlet: &Outlet, renamed: bool) {
-        outlet.close();
+    async fn halt(mut self, renamed: bool) {
         self.stop.send_replace(Stop::Now);
         while self.writers.join_next().await.is_some() {}
         while self.workers.join_next().await.is_some() {}

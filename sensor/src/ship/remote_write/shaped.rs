@@ -95,7 +95,8 @@ impl Shaped {
             return *place;
         }
         let others = self.places.len() - usize::from(self.places.contains_key(&self.other));
-        let series = (others as u64 + 1).saturating_mul(self.family.series());
+        let is_native = matches!(sample, Sample::Histogram(reading) if reading.native.is_some());
+        let series = (others as u64 + 1).saturating_mul(self.family.series(is_native));
         if shaped != self.other && self.rules.limit.is_some_and(|limit| series > limit) {
             self.folded += 1;
             if let Some(place) = self.places.get(&self.other) {
