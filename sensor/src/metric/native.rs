@@ -102,7 +102,7 @@ impl Exponential {
         }
         if place < self.first {
             let new = (place..self.first).map(|_| 0);
-            self.counts.splice(..0, new);
+            drop(self.counts.splice(..0, new));
             self.first = place;
         }
         let offset = usize::try_from(place - self.first).unwrap_or(0);

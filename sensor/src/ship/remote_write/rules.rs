@@ -135,10 +135,12 @@ impl Rule {
     fn replaced<'a>(&self, value: Cow<'a, str>) -> Cow<'a, str> {
         let replacement = self.settings.replacement.as_str();
         let Some(expression) = &self.expression else { return replacement.to_owned().into() };
-        let Some(captures) = expression.captures(&value) else { return value };
-        let mut new = String::new();
-        captures.expand(replacement, &mut new);
-        new.into()
+        let new = expression.captures(&value).map(|captures| {
+            let mut new = String::new();
+            captures.expand(replacement, &mut new);
+            new
+        });
+        new.map_or(value, Cow::Owned)
     }
 }
 
