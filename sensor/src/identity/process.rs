@@ -112,8 +112,8 @@ impl Processes {
         Some(known)
     }
 
-    /// Who a process is, and until when more may become known of it.
-    pub fn identity(&mut self, known: &Known) -> (Identity, Option<Instant>) {
+    /// Who a process is, and until when after `now` more may become known of it.
+    pub fn identity(&mut self, known: &Known, now: Instant) -> (Identity, Option<Instant>) {
         let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
             return (Identity::of_process(Arc::clone(&known.name)), None);
         };
@@ -121,7 +121,6 @@ impl Processes {
         let until = match found {
             Found::Whole(_) => None,
             Found::Pod(_) | Found::Ids(_) => {
-                let now = Instant::now();
                 let since = *self.seen.get_or_insert(whose.container, || now);
                 Some(since + PATIENCE).filter(|until| *until > now)
             }

@@ -36,16 +36,32 @@ pub(super) struct Waiting {
     known: u64,
     unknown: u64,
     full: u64,
+    /// The counts, as they were told last.
+    told: Option<[u64; 3]>,
 }
 
 impl Waiting {
     pub(super) fn new(directory: Option<Arc<Directory>>) -> Self {
-        Self { directory, generation: 0, queue: VecDeque::new(), next: None, known: 0, unknown: 0, full: 0 }
+        Self {
+            directory,
+            generation: 0,
+            queue: VecDeque::new(),
+            next: None,
+            known: 0,
+            unknown: 0,
+            full: 0,
+            told: None,
+        }
     }
 
     /// Takes an exchange; gives it back where there is nothing to wait for.
-    pub(super) fn take(&mut self, named: Named, processes: &mut Processes) -> Option<(Named, Identity)> {
-        let (identity, until) = processes.identity(&named.process);
+    pub(super) fn take(
+        &mut self,
+        named: Named,
+        processes: &mut Processes,
+        now: Instant,
+    ) -> Option<(Named, Identity)> {
+        let (identity, until) = processes.identity(&named.process, now);
         let Some(until) = until else { return Some((named, identity)) };
         if self.queue.len() >= WAITING_MAX {
             self.full += 1;
@@ -68,7 +84,7 @@ impl Waiting {
         self.generation = generation;
         let mut ready = Vec::new();
         for waiter in std::mem::take(&mut self.queue) {
-            let (identity, until) = processes.identity(&waiter.named.process);
+            let (identity, until) = processes.identity(&waiter.named.process, now);
             match until {
                 Some(_) if now < waiter.until => self.queue.push_back(waiter),
                 None if now < waiter.until => {
@@ -92,9 +108,15 @@ impl Waiting {
         self.next = Some(now);
     }
 
+    /// Brings the counts up to date. Due before the registry is let go with the exchanges that waited, so that nobody sees
+    /// these without their outcome.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
-    pub(super) fn measure(&self, own: &mut Own) {
-        for (outcome, count) in [("known", self.known), ("unknown", self.unknown), ("full", self.full)] {
+    pub(super) fn measure(&mut self, own: &mut Own) {
+        let counts = [self.known, self.unknown, self.full];
+        if self.directory.is_none() || self.told.replace(counts) == Some(counts) {
+            return;
+        }
+        for (outcome, count) in ["known", "unknown", "full"].into_iter().zip(counts) {
             own.set(&family::IDENTITY_WAITED, &[outcome], count as f64);
         }
     }
