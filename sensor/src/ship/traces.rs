@@ -26,6 +26,8 @@ const SKIP_METRICS: &str = "span.metrics.skip";
 const BATCH_SPANS: usize = 512;
 /// Batches that wait to be written; what finds no room is lost and counted.
 const WAITING_MAX: usize = 32;
+/// Spans a second that are looked at as exemplars: a look-up each.
+const EXEMPLARS_MAX: usize = 1_000;
 /// How often the offset between the monotonic clock and the wall clock is looked at.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -118,6 +120,8 @@ pub struct Sink {
     batch: Batch,
     /// Which of the exchanges that were taken last have a span that is sent.
     sent: Vec<usize>,
+    /// How many exemplars there may be until the next second.
+    exemplars: usize,
 }
 
 impl Sink {
@@ -125,7 +129,16 @@ impl Sink {
     #[must_use]
     pub fn new(outlet: Outlet, counts: Arc<Counts>, registry: Shared) -> Self {
         let (clock, sampled) = (WallClock::sample(), Instant::now());
-        Self { outlet, counts, registry, clock, sampled, batch: Batch::default(), sent: Vec::new() }
+        Self {
+            outlet,
+            counts,
+            registry,
+            clock,
+            sampled,
+            batch: Batch::default(),
+            sent: Vec::new(),
+            exemplars: EXEMPLARS_MAX,
+        }
     }
 
     /// Whether there is a receiver of traces now.
@@ -136,7 +149,7 @@ impl Sink {
 
     /// Takes the requests whose traces are kept.
     pub fn take(&mut self, observed: &[Observed]) {
-        let Self { outlet, counts, registry, clock, batch, sent, .. } = self;
+        let Self { outlet, counts, registry, clock, batch, sent, exemplars, .. } = self;
         {
             let mut outlet = outlet.lock();
             let Some(open) = &mut *outlet else { return };
@@ -144,7 +157,7 @@ impl Sink {
             let has_exemplars = open.form.has_exemplars;
             let mut way = Way { open, counts, clock: *clock, batch, now_s };
             for (place, observed) in observed.iter().enumerate() {
-                if way.take(observed) && has_exemplars {
+                if way.take(observed) && has_exemplars && sent.len() < *exemplars {
                     sent.push(place);
                 }
             }
@@ -152,6 +165,7 @@ impl Sink {
         if sent.is_empty() {
             return;
         }
+        *exemplars -= sent.len();
         let mut registry = registry.lock();
         for observed in sent.drain(..).filter_map(|place| observed.get(place)) {
             let unix_ms = clock.unix_ns(observed.exchange.end_ns) / 1_000_000;
@@ -161,6 +175,7 @@ impl Sink {
 
     /// What is due once a second: spans wait no longer than that.
     pub fn second(&mut self) {
+        self.exemplars = EXEMPLARS_MAX;
         if self.sampled.elapsed() >= CLOCK_INTERVAL {
             self.sampled = Instant::now();
             self.clock = WallClock::sample();

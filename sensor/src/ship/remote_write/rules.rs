@@ -44,8 +44,8 @@ impl Rules {
             if settings.labels.is_empty() {
                 return Err(wrong("labels", "is empty; name the labels that it is for".to_owned()));
             }
-            let is_replace = settings.action == LabelAction::Replace;
-            if !is_replace && !(settings.regex.is_empty() && settings.replacement.is_empty()) {
+            let says_what = !settings.regex.is_empty() || !settings.replacement.is_empty();
+            if says_what && settings.action != LabelAction::Replace {
                 let reason = "has a meaning with the action `replace` only, and so has `replacement`";
                 return Err(wrong("regex", reason.to_owned()));
             }
