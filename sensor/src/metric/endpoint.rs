@@ -273,7 +273,10 @@ mod tests {
         assert!(
             open.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n")
         );
-        assert!(open.contains("# TYPE sensor_exchanges counter\n") && open.ends_with("\n# EOF\n"), "{open}");
+        assert!(
+            open.contains("# TYPE sensor_exchanges counter\n") && open.contains("\n# EOF\n\r\n0\r\n"),
+            "{open}"
+        );
         assert!(ask(server.address, "GET /metrics?name=a").await.starts_with("HTTP/1.1 200"));
         assert!(ask(server.address, "GET /healthz").await.ends_with("\r\n\r\nok\n"));
         assert!(ask(server.address, "GET /readyz").await.ends_with("\r\n\r\nok\n"));
