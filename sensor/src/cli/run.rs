@@ -23,7 +23,7 @@ use crate::{
     capture::{Capture, priority},
     config::Config,
     identity::Kubernetes,
-    log::{self, Reader, Sink},
+    log::{self, Followed, Reader, Sink},
     mask::Masker,
     metric::{Registry, Shared, endpoint, family, room::Room},
     pipeline::{Pace, Pipeline, Sinks},
@@ -72,10 +72,12 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
         }
-        let (logs, choices) = (&config.logs, config.logs.choices());
+        let logs = &config.logs;
+        let containers = kubernetes.as_ref().filter(|_| logs.containers).map(Kubernetes::directory);
+        let followed = Followed { choices: logs.choices(), containers };
         let requests = pipeline.requests();
         let reader =
-            Reader::start(log_capture, logs, choices, log_sinks, requests, masker, registry.clone())?;
+            Reader::start(log_capture, logs, followed, log_sinks, requests, masker, registry.clone())?;
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());

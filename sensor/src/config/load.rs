@@ -109,6 +109,7 @@ impl Config {
         self.validate_ship()?;
         self.validate_log()?;
         self.logs.validate()?;
+        self.kubernetes.validate()?;
         crate::mask::Masker::new(&self.mask).map_err(|error| ConfigError::Value {
             key: "mask.custom",
             value: format!("a list with the rule {:?}", error.name),
@@ -186,7 +187,7 @@ fn lasts(key: &'static str, value: Duration, range: &RangeInclusive<Duration>) -
     Err(ConfigError::Value { key, value: humantime::format_duration(value).to_string(), allowed })
 }
 
-fn names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
+pub(super) fn names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
     match names.iter().find(|name| name.trim().is_empty()) {
         None => Ok(()),
         Some(name) => Err(ConfigError::Value {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sensor_common::target::{ALL, ALL_BUT, ONLY};
 use serde::Deserialize;
 
 use super::{Flow, Kubernetes, Logs, Ship};
@@ -59,6 +60,24 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How the kernel's map of targets is used, in the words of [`sensor_common::target`].
+    #[must_use]
+    pub fn target_mode(&self) -> u32 {
+        if !self.target.processes.is_empty() {
+            ONLY
+        } else if self.kubernetes.is_on() {
+            ALL_BUT
+        } else {
+            ALL
+        }
+    }
+
+    /// Whether any standard stream is followed.
+    #[must_use]
+    pub fn follows_logs(&self) -> bool {
+        !self.logs.processes.is_empty() || (self.logs.containers && self.kubernetes.is_on())
+    }
+
     /// What the capture is told of these settings.
     #[must_use]
     pub fn capture_settings(&self) -> capture::Settings {
@@ -67,8 +86,8 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
-            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
-            selected_only: !self.target.processes.is_empty(),
+            log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
+            target_mode: self.target_mode(),
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }

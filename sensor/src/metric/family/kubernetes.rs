@@ -32,7 +32,7 @@ pub static KUBERNETES_WATCH_FAILURES: Family = counter(
 /// Events that came before their container was known.
 pub static IDENTITY_WAITED: Family = counter(
     "sensor_identity_waited_total",
-    "Exchanges that came before their container was known, by outcome: `known` in time, `unknown` after 5 s, \
+    "Exchanges and log records that came before their container was known, by outcome: `known` in time, `unknown` 5 s after its first sight, \
      and `full` where too many waited already; the last two were told with what was known.",
-    &["outcome"],
+    &["event", "outcome"],
 );
