@@ -25,7 +25,7 @@ use crate::{
     identity::Kubernetes,
     log::{self, Followed, Reader, Sink},
     mask::Masker,
-    metric::{Registry, Shared, endpoint, family},
+    metric::{Registry, Shared, endpoint, family, room::Room},
     pipeline::{Pace, Pipeline, Sinks},
     ship::Shipper,
 };
@@ -48,7 +48,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let kubernetes = Kubernetes::start(&config.kubernetes)?;
     let registry = Registry::new(config.metric.max_series)
         .span_metrics(config.metric.span_metrics)
-        .max_active_series(config.metric.max_active_series);
+        .within(&Room::new(config.metric.max_active_series).native(config.metric.native_histograms));
     let registry = Shared::new(registry);
     let shipper =
         tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;

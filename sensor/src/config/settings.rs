@@ -195,13 +195,17 @@ pub struct Metric {
     /// to the series whose labels are all `other`, and are counted; once an hour the labels with the most values are named in
     /// the log. Each bucket of a histogram is a series.
     pub max_active_series: u64,
+    /// Whether histograms are sent as native ones of Prometheus, with exponential buckets: one series each, in place of one
+    /// a bucket. Receivers that do not know them drop them, or refuse the whole request. `/metrics` shows classic ones all
+    /// the same.
+    pub native_histograms: bool,
     /// Whether span metrics for Application Observability are made of all exchanges before sampling.
     pub span_metrics: bool,
 }
 
 impl Default for Metric {
     fn default() -> Self {
-        Self { max_series: 10_000, max_active_series: 100_000, span_metrics: false }
+        Self { max_series: 10_000, max_active_series: 100_000, native_histograms: false, span_metrics: false }
     }
 }
 

@@ -32,6 +32,10 @@ impl Values for LookupValues {
     fn sample(&self, _: usize) -> Option<Sample<'_>> {
         self.0.read(&LATENCY).map(Sample::Histogram)
     }
+
+    fn make_native(&mut self) {
+        self.0.make_native();
+    }
 }
 
 /// A counter.

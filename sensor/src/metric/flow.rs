@@ -120,6 +120,12 @@ impl Values for FlowValues {
             _ => None,
         }
     }
+
+    fn make_native(&mut self) {
+        self.connect.make_native();
+        self.lifetime.make_native();
+        self.rtt.make_native();
+    }
 }
 
 /// A counter.

@@ -1,6 +1,6 @@
 //! What the sensor says of what it knows of the cluster.
 
-use super::{Family, counter, gauge};
+use super::{Family, counter, gauge, level};
 
 /// What is known.
 pub static KUBERNETES_KNOWN: Family = gauge(
@@ -17,7 +17,7 @@ pub static KUBERNETES_LEFT_OUT: Family = counter(
     &[],
 );
 /// Whether a watch is well.
-pub static KUBERNETES_WATCH_UP: Family = gauge(
+pub static KUBERNETES_WATCH_UP: Family = level(
     "sensor_kubernetes_watch_up",
     "1",
     "1 while what is known of a resource is whole and followed, 0 while the API server does not answer as it should.",
