@@ -85,9 +85,9 @@ impl Pipeline {
         masker: Arc<Masker>,
         kubernetes: Option<&Kubernetes>,
     ) -> Result<Self, CaptureError> {
-        let targets = Targets::new(&config.target, &mut capture)?;
         let directory = kubernetes.map(Kubernetes::directory);
         let mut processes = Processes::with(directory.clone());
+        let targets = Targets::new(config, &mut capture, &mut processes)?;
         let flows =
             Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
@@ -96,7 +96,7 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
-                has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
+                has_signals: sinks.wants_spans() || config.follows_logs(),
                 ..TrackerConfig::default()
             }),
             processes,
@@ -179,6 +179,7 @@ impl Pipeline {
                 break;
             }
         }
+        self.targets.turn(&mut self.processes, &mut self.capture);
         self.own.drained(bytes, self.capture.ring_bytes());
         turn
     }
@@ -248,21 +249,25 @@ impl Pipeline {
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
-            Record::Exec { tgid, executable, arguments } => {
+            Record::Exec { tgid, cgroup, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);
-                let name = processes.exec(tgid, executable, arguments);
-                started.push((tgid, name));
+                processes.exec(tgid, cgroup, executable, arguments);
+                started.push(tgid);
             }
             Record::Fork { child, parent, is_followed } => {
                 own.process();
                 joiner.process_started(child);
-                let name = processes.fork(child, parent);
-                started.extend(name.filter(|_| !is_followed).map(|name| (child, name)));
+                let is_known = processes.fork(child, parent).is_some();
+                if is_followed {
+                    targets.inherited(child, parent);
+                } else if is_known {
+                    started.push(child);
+                }
             }
         });
-        for (tgid, name) in started {
-            targets.started(tgid, &name, capture);
+        for tgid in started {
+            targets.started(tgid, processes, capture);
         }
         drained
     }

@@ -1,6 +1,7 @@
 //! A receiver's worker against receivers that a test makes.
 
 mod answers;
+mod compliance;
 mod outage;
 mod server;
 mod way;
