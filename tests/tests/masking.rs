@@ -225,11 +225,8 @@ fn a_minute_of_load_leaves_no_number() {
     eprintln!("{exchanges} exchanges, {written} lines, {counted} numbers masked");
     // What the kernel did not run the programs for, and counts, was neither masked nor told.
     let missed = 6 * count("sensor_lost_total", &[("cause", "program_missed")]);
-    let whole = exchanges * 14 + written;
-    assert!(
-        counted + missed >= whole,
-        "{counted} of {whole} numbers were masked, {missed} may have been missed"
-    );
+    let all = exchanges * 14 + written;
+    assert!(counted + missed >= all, "{counted} of {all} numbers were masked, {missed} may have been missed");
     assert_eq!(count("sensor_mask_gate_hits_total", &[]), 0);
     let pages = ["/metrics", "/status", "/status.json"].map(|path| sensor.page(path)).concat();
     let stopped = sensor.stop();
