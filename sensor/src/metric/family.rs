@@ -104,7 +104,7 @@ const fn level(
     help: &'static str,
     labels: &'static [&'static str],
 ) -> Family {
-    Family { name, kind: Kind::Level, unit, help, labels }
+    Family { kind: Kind::Level, ..gauge(name, unit, help, labels) }
 }
 
 /// The families of exchanges in which the local process is the server, in the order of

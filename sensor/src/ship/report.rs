@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::gate::Signal;
-use super::shipper::{Running, Shipper};
+use super::shipper::{Receiver, Running, Shipper};
 use super::spool::Cause;
 use super::stats::now_ms;
 use crate::metric::worst::Worst;
@@ -42,12 +42,8 @@ impl Shipper {
             all.push((&family::SHIP_RETRIES, labels(), get(&stats.retries) as f64));
             all.push((&family::SHIP_BYTES, labels(), get(&stats.bytes) as f64));
             all.push((&family::SHIP_WAITING, labels(), queue.waiting(receiver.reader) as f64));
-            let spool = queue.lost(receiver.reader);
             let name = receiver.name.as_str();
-            lost.extend(Cause::ALL.map(|cause| (signal, name, cause.name(), spool.items(cause))));
-            lost.push((signal, name, "refused", get(&stats.refused)));
-            lost.push((signal, name, "refused_in_part", get(&stats.refused_in_part)));
-            lost.push((signal, name, "undecodable", get(&stats.undecodable)));
+            lost.extend(lost_of(receiver).map(|(cause, count)| (signal, name, cause, count)));
             if !seen.contains(&receiver.signal) {
                 seen.push(receiver.signal);
                 all.push((&family::SHIP_SPOOL_BYTES, vec![signal], queue.bytes() as f64));
@@ -99,16 +95,8 @@ impl Shipper {
             let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (stats, last) = (&receiver.stats, receiver.stats.last());
             let queue = receiver.store.queue();
-            let spool = queue.lost(receiver.reader);
-            let lost: serde_json::Map<String, serde_json::Value> = Cause::ALL
-                .iter()
-                .map(|cause| (cause.name().to_owned(), spool.items(*cause).into()))
-                .chain([
-                    ("refused".to_owned(), get(&stats.refused).into()),
-                    ("refused_in_part".to_owned(), get(&stats.refused_in_part).into()),
-                    ("undecodable".to_owned(), get(&stats.undecodable).into()),
-                ])
-                .collect();
+            let lost: serde_json::Map<String, serde_json::Value> =
+                lost_of(receiver).map(|(cause, count)| (cause.to_owned(), count.into())).collect();
             serde_json::json!({
                 "name": receiver.name,
                 "signal": receiver.signal.name(),
@@ -144,4 +132,17 @@ impl Shipper {
         });
         serde_json::json!({ "receivers": receivers.collect::<Vec<_>>(), "budgets": budgets, "series": series })
     }
+}
+
+/// What did not reach a receiver, by cause.
+fn lost_of(receiver: &Receiver) -> impl Iterator<Item = (&'static str, u64)> {
+    let spool = receiver.store.queue().lost(receiver.reader);
+    let stats = &receiver.stats;
+    let answers = [
+        ("refused", &stats.refused),
+        ("refused_in_part", &stats.refused_in_part),
+        ("undecodable", &stats.undecodable),
+    ];
+    let spooled = Cause::ALL.map(|cause| (cause.name(), spool.items(cause)));
+    spooled.into_iter().chain(answers.map(|(cause, count)| (cause, count.load(Ordering::Relaxed))))
 }
