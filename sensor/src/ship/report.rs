@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::gate::Signal;
 use super::shipper::{Receiver, Running, Shipper};
-use super::spool::Cause;
+use super::spool::{Cause, Lost};
 use super::stats::now_ms;
 use crate::metric::worst::Worst;
 use crate::metric::{Family, family};
@@ -36,18 +36,18 @@ impl Shipper {
         for receiver in &running.receivers {
             let signal = receiver.signal.name();
             let labels = || vec![signal, receiver.name.as_str()];
-            let (stats, queue) = (&receiver.stats, receiver.store.queue());
+            let (stats, spool) = (&receiver.stats, receiver.store.depth(receiver.reader));
             all.push((&family::SHIP_DELIVERED, labels(), get(&stats.delivered) as f64));
             all.push((&family::SHIP_REQUESTS, labels(), get(&stats.requests) as f64));
             all.push((&family::SHIP_RETRIES, labels(), get(&stats.retries) as f64));
             all.push((&family::SHIP_BYTES, labels(), get(&stats.bytes) as f64));
-            all.push((&family::SHIP_WAITING, labels(), queue.waiting(receiver.reader) as f64));
+            all.push((&family::SHIP_WAITING, labels(), spool.waiting as f64));
             let name = receiver.name.as_str();
-            lost.extend(lost_of(receiver).map(|(cause, count)| (signal, name, cause, count)));
+            lost.extend(lost_of(receiver, spool.lost).map(|(cause, count)| (signal, name, cause, count)));
             if !seen.contains(&receiver.signal) {
                 seen.push(receiver.signal);
-                all.push((&family::SHIP_SPOOL_BYTES, vec![signal], queue.bytes() as f64));
-                all.push((&family::SHIP_TORN, vec![signal], queue.torn() as f64));
+                all.push((&family::SHIP_SPOOL_BYTES, vec![signal], spool.bytes as f64));
+                all.push((&family::SHIP_TORN, vec![signal], spool.torn as f64));
                 let counts = receiver.store.counts();
                 all.push((&family::SHIP_ACCEPTED, vec![signal], get(&counts.accepted) as f64));
                 lost.push((signal, "", "disk_full", get(&counts.disk_full)));
@@ -94,9 +94,10 @@ impl Shipper {
         let receivers = self.running.iter().flat_map(|running| &running.receivers).map(|receiver| {
             let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (stats, last) = (&receiver.stats, receiver.stats.last());
-            let queue = receiver.store.queue();
-            let lost: serde_json::Map<String, serde_json::Value> =
-                lost_of(receiver).map(|(cause, count)| (cause.to_owned(), count.into())).collect();
+            let spool = receiver.store.depth(receiver.reader);
+            let lost: serde_json::Map<String, serde_json::Value> = lost_of(receiver, spool.lost)
+                .map(|(cause, count)| (cause.to_owned(), count.into()))
+                .collect();
             serde_json::json!({
                 "name": receiver.name,
                 "signal": receiver.signal.name(),
@@ -104,8 +105,8 @@ impl Shipper {
                 "delivered": get(&stats.delivered),
                 "requests": get(&stats.requests),
                 "retries": get(&stats.retries),
-                "waiting_batches": queue.waiting(receiver.reader),
-                "spool_bytes": queue.bytes(),
+                "waiting_batches": spool.waiting,
+                "spool_bytes": spool.bytes,
                 "lost": lost,
                 "last_success_unix_ms": last.success_ms,
                 "last_error": last.error,
@@ -135,8 +136,7 @@ impl Shipper {
 }
 
 /// What did not reach a receiver, by cause.
-fn lost_of(receiver: &Receiver) -> impl Iterator<Item = (&'static str, u64)> {
-    let spool = receiver.store.queue().lost(receiver.reader);
+fn lost_of(receiver: &Receiver, spool: Lost) -> impl Iterator<Item = (&'static str, u64)> {
     let stats = &receiver.stats;
     let answers = [
         ("refused", &stats.refused),

@@ -309,7 +309,7 @@ async fn silence_is_outlived_too() {
     let run = Run::to(&store, remote_write(false), connection);
     store.accept(samples(7), 1);
     run.until("a time-out", || run.stats.retries.load(Ordering::Relaxed) > 0).await;
-    assert_eq!((store.queue().waiting(0), run.delivered(), run.refused()), (1, 0, 0));
+    assert_eq!((store.depth(0).waiting, run.delivered(), run.refused()), (1, 0, 0));
     run.stop().await;
     drop(listener);
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod compliance;
 mod outage;
+mod report;
 mod server;
 mod way;
 
@@ -112,7 +113,7 @@ impl Run {
 
     /// Waits until nothing waits for the receiver.
     async fn drained(&self) {
-        self.until("an empty spool", || self.store.queue().waiting(0) == 0).await;
+        self.until("an empty spool", || self.store.depth(0).waiting == 0).await;
     }
 
     async fn until(&self, what: &str, holds: impl Fn() -> bool) {
