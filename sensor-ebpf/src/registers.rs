@@ -33,6 +33,7 @@ pub(crate) mod arch {
     pub(crate) const VMSPLICE: u64 = 278;
     pub(crate) const RECVMMSG: u64 = 299;
     pub(crate) const SENDMMSG: u64 = 307;
+    pub(crate) const PWRITEV2: u64 = 328;
 
     /// `dx`, `si`, `di`, `orig_ax`, `ip`, `cs`, as `struct pt_regs` holds them one after the other.
     pub(super) type Registers = [u64; 6];
@@ -85,6 +86,7 @@ pub(crate) mod arch {
     pub(crate) const RECVMSG: u64 = 212;
     pub(crate) const RECVMMSG: u64 = 243;
     pub(crate) const SENDMMSG: u64 = 269;
+    pub(crate) const PWRITEV2: u64 = 287;
 
     /// `regs[0..31]`, `sp`, `pc`, `pstate`, `orig_x0`, `syscallno`.
     pub(super) type Registers = [u64; 36];

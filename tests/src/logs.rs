@@ -197,6 +197,12 @@ impl Script {
         std::fs::write(&self.path, text).expect("write a script");
     }
 
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where it is.
     ///
     /// # Panics

@@ -67,6 +67,49 @@ fn only_the_programs_own_streams_are_followed() {
     assert_eq!(bodies(&records(sensor)), expected);
 }
 
+/// A terminal is as good as a pipe.
+#[test]
+fn what_is_written_to_a_terminal_is_told() {
+    let script =
+        Script::new(".sh", "echo one\nprintf '\\033[32mgreen\\033[0m\\n' >&2\ntest -t 1 && echo terminal\n");
+    let sensor = follow(&script.name);
+    let inner = format!("import pty; pty.spawn(['sh', '{}'])", script.path().display());
+    let (stdout, _) = Piped::start(program("python3").args(["-c", &inner])).succeed(30);
+    assert_eq!(stdout.lines().count(), 3, "{stdout}");
+    let records = records(sensor);
+    assert_eq!(bodies(&records), ["one", "green", "terminal"]);
+    assert!(records.iter().all(|record| record.service == script.name), "{records:?}");
+}
+
+/// Bytes that are in no user memory are counted; what other calls write is told.
+const MOVES: &str = "
+import os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+os.write(file, b'from a file\\n' * 10)
+os.write(1, b'before\\n')
+assert os.sendfile(1, file, 0, 24) == 24
+assert os.splice(file, 1, 36, offset_src=0) == 36
+os.write(1, b'between\\n')
+assert os.pwritev(1, [b'in two ', b'pieces\\n'], -1, os.RWF_DSYNC) == 14
+os.writev(1, [b'after\\n'])
+";
+
+#[test]
+fn what_is_in_no_user_memory_is_counted() {
+    let script = Script::new(".py", MOVES);
+    let sensor = follow(&script.name);
+    let path = script.directory().join("file");
+    let (stdout, _) = Piped::start(script.run("python3").arg(&path)).succeed(30);
+    assert_eq!(stdout.lines().count(), 4 + 5);
+    wait_until("what was moved to be counted", patience(30), || {
+        let bytes = sensor.metrics().count("sensor_log_bytes_total", &[("fate", "spliced")]);
+        (bytes >= 24 + 36).then(|| assert_eq!(bytes, 24 + 36))
+    });
+    let moves = sensor.metrics().count("sensor_lost_total", &[("cause", "log_spliced")]);
+    assert_eq!(moves, 2);
+    assert_eq!(bodies(&records(sensor)), ["before", "between", "in two pieces", "after"]);
+}
+
 /// By process id, of a program that runs already; others are left alone.
 #[test]
 fn a_running_process_is_followed() {

@@ -13,6 +13,7 @@ use sensor_common::cause::Counter;
 
 use crate::{
     buffers::Buffers,
+    kernel::Probed,
     log::{Write, capture, number, spliced},
     registers::{self, Call, arch},
     target, task,
@@ -36,14 +37,16 @@ fn try_exit(registers: u64, returned: i64) -> Result<(), Counter> {
     let Some(call) = registers::call(registers)? else { return Ok(()) };
     let descriptor = written_to(&call) as u32;
     let Some(file) = task::file(descriptor)? else { return Ok(()) };
-    let Some(pipe) = number(file)? else { return Ok(()) };
+    let Some(pipe) = number::<Probed>(file)? else { return Ok(()) };
     let length = returned as u32;
     let [_, second, third] = call.arguments;
     let buffers = match call.number {
         arch::WRITE => Buffers::range(second),
-        arch::WRITEV => Buffers::user_vector(second, third)?,
-        // What is moved is in no user memory.
-        _ => return spliced(SLOT, pipe, length),
+        arch::WRITEV | arch::PWRITEV2 => Buffers::user_vector(second, third)?,
+        _ => {
+            spliced(pipe, length);
+            return Ok(());
+        }
     };
     capture(SLOT, &Write { pipe, length, buffers, descriptor })
 }
@@ -51,12 +54,18 @@ fn try_exit(registers: u64, returned: i64) -> Result<(), Counter> {
 /// Whether a call moves bytes to a descriptor that can be a pipe.
 #[inline(always)]
 fn writes(number: u64) -> bool {
-    matches!(number, arch::WRITE | arch::WRITEV | arch::SPLICE | arch::SENDFILE | arch::TEE | arch::VMSPLICE)
+    matches!(number, arch::WRITE | arch::WRITEV | arch::PWRITEV2) || moves(number)
+}
+
+/// Whether a call moves bytes from no user memory.
+#[inline(always)]
+fn moves(number: u64) -> bool {
+    matches!(number, arch::SPLICE | arch::SENDFILE | arch::TEE | arch::VMSPLICE)
 }
 
 /// The descriptor that the call moves bytes to.
 #[inline(always)]
-fn written_to(call: &Call) -> u64 {
+pub(super) fn written_to(call: &Call) -> u64 {
     match call.number {
         arch::TEE => call.arguments[1],
         arch::SPLICE => call.arguments[2],

@@ -4,14 +4,14 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use sensor_common::{
     cause::Counter,
     log::{
-        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind,
+        CHUNK_CAPACITY, CUT, CUT_AT_LINE, Chunk, GAP, LAST, LOST_AT_LINE, LogCounter, LogKind, NO_DESCRIPTOR,
         WRITE_CAPACITY, Writer,
     },
     mask::HELD_BACK,
     record::Prefix,
 };
 
-use super::maps::{LOG_LOST, LOG_SCRATCH, Scratch, count, output};
+use super::maps::{LOG_HAS_LOST, LOG_LOST, LOG_SCRATCH, Scratch, count, output};
 use crate::{
     buffers::{Buffers, SEGMENTS},
     emit::now,
@@ -22,6 +22,8 @@ use crate::{
 /// Copies that the longest write takes: one a chunk, of which some bytes may be left to the next one, and one more a
 /// segment that ends within a chunk.
 const STEPS: u32 = WRITE_CAPACITY.div_ceil(CHUNK_CAPACITY as u32 - HELD_BACK) + SEGMENTS;
+/// Words that are searched for line feeds between two looks at the end.
+const BLOCK: usize = 32;
 /// Eight line feeds.
 const FEEDS: u64 = 0x0a0a_0a0a_0a0a_0a0a;
 const LOW: u64 = 0x0101_0101_0101_0101;
@@ -63,23 +65,41 @@ pub(crate) fn capture(slot: u32, write: &Write) -> Result<(), Counter> {
 }
 
 /// Bytes went into a followed pipe from no user memory: the daemon is told of the gap.
-#[inline(always)]
-pub(crate) fn spliced(slot: u32, pipe: u64, length: u32) -> Result<(), Counter> {
+// VERIFIER: before 6.8: a global function, so that the record is on no stack that the masking's functions are called from.
+#[unsafe(export_name = "log_spliced")]
+#[inline(never)]
+pub(crate) extern "C" fn spliced(pipe: u64, length: u32) -> u32 {
     count(LogCounter::Spliced, 1);
     count(LogCounter::SplicedBytes, u64::from(length));
-    let scratch = LOG_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
-    // SAFETY: as above.
-    let scratch = unsafe { &mut *scratch };
-    let write = Write { pipe, length, buffers: Buffers::NONE, descriptor: sensor_common::log::NO_DESCRIPTOR };
-    begin(&write, scratch);
-    scratch.flags = u32::from(GAP | LAST);
-    // No byte of it is told.
-    scratch.total = 0;
-    emit(scratch, 0, 0);
-    if reread(&scratch.failed) != 0 {
-        note_loss(scratch, false);
+    let ids = bpf_get_current_pid_tgid();
+    let tgid = (ids >> 32) as u32;
+    let chunk = Chunk {
+        prefix: Prefix { kind: LogKind::Chunk as u16, flags: GAP | LAST, payload: 0 },
+        pipe,
+        time_ns: now(),
+        tgid,
+        tid: ids as u32,
+        at: 0,
+        written: length,
+        descriptor: NO_DESCRIPTOR,
+        lost: losses(pipe, tgid),
+    };
+    // SAFETY: the record is on the stack.
+    if !unsafe { output((&raw const chunk).cast(), size_of::<Chunk>() as u32) } {
+        note_loss(&chunk, false);
     }
-    Ok(())
+    0
+}
+
+/// What the writer's next chunk tells of its losses.
+#[inline(always)]
+fn losses(pipe: u64, tgid: u32) -> u32 {
+    // Where nothing is ever lost, this is all that it costs.
+    if LOG_HAS_LOST.get(0).is_none_or(|lost| reread(lost) == 0) {
+        return 0;
+    }
+    // SAFETY: the value is copied out at once.
+    unsafe { LOG_LOST.get(Writer { pipe, tgid, padding: 0 }) }.copied().unwrap_or(0)
 }
 
 #[inline(always)]
@@ -104,7 +124,6 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     }
     let ids = bpf_get_current_pid_tgid();
     let tgid = (ids >> 32) as u32;
-    let writer = Writer { pipe: write.pipe, tgid, padding: 0 };
     let chunk = &mut scratch.chunk;
     chunk.pipe = write.pipe;
     chunk.time_ns = now();
@@ -112,8 +131,7 @@ fn begin(write: &Write, scratch: &mut Scratch) {
     chunk.tid = ids as u32;
     chunk.written = write.length;
     chunk.descriptor = write.descriptor;
-    // SAFETY: the value is copied out at once.
-    chunk.lost = unsafe { LOG_LOST.get(writer) }.copied().unwrap_or(0);
+    chunk.lost = losses(write.pipe, tgid);
 }
 
 /// Copies until the chunk, the segment or the write is at its end; 1 when there is a chunk to tell.
@@ -165,8 +183,11 @@ extern "C" fn tell(slot: u32) -> u32 {
     let filled = reread(&scratch.filled);
     scratch.chunk.at = done.wrapping_sub(filled);
     scratch.filled = 0;
-    hold(scratch);
-    let masked = mask_log(slot, filled, u32::from(done < reread(&scratch.total)));
+    let more = done < reread(&scratch.total);
+    if more {
+        hold(scratch);
+    }
+    let masked = mask_log(slot, filled, more.into());
     emit(scratch, masked, filled);
     if masked < filled && reread(&scratch.failed) == 0 {
         scratch.filled = carry(scratch, filled.wrapping_sub(masked));
@@ -276,21 +297,25 @@ extern "C" fn lost(slot: u32) -> u32 {
         }
         scratch.done = done + filled;
     }
-    note_loss(scratch, at_line);
+    note_loss(&scratch.chunk, at_line);
     0
 }
 
 /// Lets the writer's next chunk tell of the loss.
 #[inline(always)]
-fn note_loss(scratch: &mut Scratch, at_line: bool) {
-    let lost = ((scratch.chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
-    let writer = Writer { pipe: scratch.chunk.pipe, tgid: scratch.chunk.tgid, padding: 0 };
+fn note_loss(chunk: &Chunk, at_line: bool) {
+    let lost = ((chunk.lost | LOST_AT_LINE) + 1) | if at_line { LOST_AT_LINE } else { 0 };
+    let writer = Writer { pipe: chunk.pipe, tgid: chunk.tgid, padding: 0 };
     // The map forgets the oldest when it is full.
     let _ = LOG_LOST.insert(writer, lost, 0);
+    if let Some(has_lost) = LOG_HAS_LOST.get_ptr_mut(0) {
+        // SAFETY: the map returned its live slot; whoever writes to it writes the same.
+        unsafe { has_lost.write_volatile(1) };
+    }
 }
 
 /// Line feeds in the first `filled` bytes of the payload.
-// VERIFIER: all kernels: no branch and no early end, so that the loop has one state a turn; a global function as above.
+// VERIFIER: all kernels: no branch in the inner loop, so that it has one state a turn; a global function as above.
 #[unsafe(export_name = "log_line_feeds")]
 #[inline(never)]
 extern "C" fn line_feeds(slot: u32, filled: u32) -> u32 {
@@ -299,18 +324,24 @@ extern "C" fn line_feeds(slot: u32, filled: u32) -> u32 {
     let words = unsafe { &raw const (*scratch).payload }.cast::<u64>();
     let filled = core::hint::black_box(i64::from(filled));
     let mut feeds = 0;
-    for word in 0..CHUNK_CAPACITY / 8 {
-        // Not unrolled, which would be a program of its own.
-        let word = core::hint::black_box(word) & (CHUNK_CAPACITY / 8 - 1);
-        // SAFETY: the word is within the first third of the payload, which is aligned to eight bytes.
-        let difference = unsafe { words.add(word).read_volatile() } ^ FEEDS;
-        let other = ((difference & !HIGH) + !HIGH) | difference;
-        // The bytes of this word that are filled, as a mask; shifted in two steps of at most 32 bits each.
-        let rest = not_below_zero(filled - 8 * word as i64);
-        let unknown = not_below_zero(8 - rest);
-        let half = (4 * unknown) as u64 & 63;
-        let valid = u64::MAX >> half >> half;
-        feeds += ((!other & HIGH & valid) >> 7).wrapping_mul(LOW) >> 56;
+    for block in 0..CHUNK_CAPACITY / 8 / BLOCK {
+        // Most chunks are short; an end a block keeps the states few.
+        if filled <= (8 * BLOCK * block) as i64 {
+            break;
+        }
+        for word in 0..BLOCK {
+            // Not unrolled, which would be a program of its own.
+            let word = core::hint::black_box(BLOCK * block + word) & (CHUNK_CAPACITY / 8 - 1);
+            // SAFETY: the word is within the first third of the payload, which is aligned to eight bytes.
+            let difference = unsafe { words.add(word).read_volatile() } ^ FEEDS;
+            let other = ((difference & !HIGH) + !HIGH) | difference;
+            // The bytes of this word that are filled, as a mask; shifted in two steps of at most 32 bits each.
+            let rest = not_below_zero(filled - 8 * word as i64);
+            let unknown = not_below_zero(8 - rest);
+            let half = (4 * unknown) as u64 & 63;
+            let valid = u64::MAX >> half >> half;
+            feeds += ((!other & HIGH & valid) >> 7).wrapping_mul(LOW) >> 56;
+        }
     }
     feeds as u32
 }

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     macros::map,
-    maps::{HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use sensor_common::{
     log::{CHUNK_CAPACITY, Chunk, LogCounter, PipeKey, Writer},
@@ -26,6 +26,10 @@ pub(crate) static PIPES: HashMap<PipeKey, u64> = HashMap::with_max_entries(8192,
 /// shows as a change as well.
 #[map]
 pub(super) static LOG_LOST: LruHashMap<Writer, u32> = LruHashMap::with_max_entries(8192, 0);
+
+/// 1 once a chunk was lost.
+#[map]
+pub(super) static LOG_HAS_LOST: Array<u32> = Array::with_max_entries(1, 0);
 
 /// One slot a [`LogCounter`].
 #[map]

@@ -53,9 +53,17 @@ const UDP: [((&str, &str), Receive); 2] = [
 const SYSCALL: [&str; 2] = ["sys_exit", "sys_enter"];
 /// The program that sees which standard streams a program starts with.
 const LOG_EXEC: &str = "log_exec";
-/// Programs that see writes to pipes and terminals, and the latter's function.
+/// The program that sees writes to pipes.
 const LOG_PIPE: &str = "log_pipe_write";
-const LOG_TTY: (&str, &str) = ("log_tty_write", "tty_write");
+/// Programs that see writes to terminals, by the number of the function's parameters.
+const LOG_TTY: [(u32, &str); 2] = [(2, "log_tty_write_2"), (4, "log_tty_write_4")];
+const LOG_TTY_FUNCTION: &str = "tty_write";
+/// Programs that see what is moved into a pipe without a write, and the calls that do it.
+const LOG_MOVED: [(&str, &str); 4] =
+    [("log_splice", "splice"), ("log_sendfile", SENDFILE), ("log_tee", "tee"), ("log_vmsplice", "vmsplice")];
+const SENDFILE: &str = "sendfile64";
+/// What the names of the calls' functions begin with.
+const CALL: &str = if cfg!(target_arch = "aarch64") { "__arm64_sys_" } else { "__x64_sys_" };
 /// The program that sees them where functions cannot be traced, and its tracepoint.
 const LOG_SYSCALL: (&str, &str) = ("log_sys_exit", "sys_exit");
 
@@ -74,7 +82,9 @@ pub(super) fn logs(
     if route.is_none_or(|route| route == Route::Fentry) {
         let Err(error) = log_fentry(ebpf, kernel) else { return Ok("fentry") };
         // Both ways at once would tell each line twice.
-        unload(ebpf, [LOG_PIPE, LOG_TTY.0]);
+        let of_terminals = LOG_TTY.iter().map(|(_, program)| *program);
+        let of_calls = LOG_MOVED.iter().map(|(program, _)| *program);
+        unload(ebpf, [LOG_PIPE].into_iter().chain(of_terminals).chain(of_calls));
         if route.is_some() {
             return Err(error);
         }
@@ -87,10 +97,19 @@ pub(super) fn logs(
 
 fn log_fentry(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
     let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
-    let terminal = kernel.has_tty_write_iter.then_some(LOG_TTY);
-    for (name, function) in [(LOG_PIPE, kernel.pipe_write)].into_iter().chain(terminal) {
+    let terminal = LOG_TTY
+        .into_iter()
+        .find(|(parameters, _)| kernel.tty_write_parameters == Some(*parameters))
+        .map(|(_, program)| (program, LOG_TTY_FUNCTION.to_owned()));
+    let calls = LOG_MOVED
+        .into_iter()
+        .filter(|(_, call)| *call != SENDFILE || kernel.has_sendfile_to_pipe)
+        .map(|(program, call)| (program, format!("{CALL}{call}")));
+    for (name, function) in
+        [(LOG_PIPE, kernel.pipe_write.to_owned())].into_iter().chain(terminal).chain(calls)
+    {
         let program: &mut FExit = get(ebpf, name)?;
-        let loaded = program.load(function, &btf);
+        let loaded = program.load(&function, &btf);
         loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
     }
     Ok(())

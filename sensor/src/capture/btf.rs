@@ -48,8 +48,10 @@ pub struct Kernel {
     pub has_socket_tracepoints: bool,
     /// Whether pages are sent by a function of their own (before 6.5).
     pub has_sendpage: bool,
-    /// Whether a write to a terminal is handed an iterator (5.12 and later).
-    pub has_tty_write_iter: bool,
+    /// Parameters of `tty_write`: two where it is handed an iterator (5.12 and later), else four.
+    pub tty_write_parameters: Option<u32>,
+    /// Whether `sendfile` into a pipe is a splice; else it is a write to it (before 5.12).
+    pub has_sendfile_to_pipe: bool,
     /// The function that writes to pipes: `pipe_write`, or on newer kernels the one for pipes without a name, which that of
     /// named ones calls.
     pub pipe_write: &'static str,
@@ -73,7 +75,8 @@ impl Kernel {
             has_socket_tracepoints: types.has("btf_trace_sock_send_length")
                 && types.has("btf_trace_sock_recv_length"),
             has_sendpage: types.parameters("tcp_sendpage").is_ok(),
-            has_tty_write_iter: types.parameters("tty_write").is_ok_and(|count| count == 2),
+            tty_write_parameters: types.parameters("tty_write").ok(),
+            has_sendfile_to_pipe: types.parameters("splice_file_to_pipe").is_ok(),
             pipe_write: if types.parameters("anon_pipe_write").is_ok() {
                 "anon_pipe_write"
             } else {
