@@ -29,7 +29,9 @@ pub(crate) fn update_current(task: &mut Task) -> Result<(), Counter> {
     let tgid = (ids >> 32) as u32;
     if task.tgid != tgid {
         let leader: u64 = kernel::read(current() + offset!(task_group_leader))?;
-        task.comm = kernel::read(leader + offset!(task_comm))?;
+        let name = sensor_common::mask::name(kernel::read(leader + offset!(task_comm))?);
+        // SAFETY: both are sixteen bytes, of which any are valid.
+        task.comm = unsafe { core::mem::transmute::<[u64; 2], [u8; 16]>(name) };
         task.tgid = tgid;
     }
     task.tid = ids as u32;

@@ -69,9 +69,35 @@ fn number(text: &[u8]) -> Option<String> {
 /// When the memory cannot be read.
 #[must_use]
 pub fn search(pid: u32) -> (HashSet<String>, bool) {
+    let (mut found, mut in_ring) = (HashSet::new(), false);
+    each_piece(pid, |at, is_map, bytes| {
+        in_ring |= is_map && memmem::find(bytes, b"402400******").is_some();
+        for (offset, number) in whole(bytes) {
+            found.insert(format!("{number} at {:x}", at + offset as u64));
+        }
+    });
+    (found, in_ring)
+}
+
+/// Whether a text is anywhere in the memory of a process, and whether it is in that of an eBPF map.
+///
+/// # Panics
+/// When the memory cannot be read.
+#[must_use]
+pub fn holds(pid: u32, text: &str) -> (bool, bool) {
+    let (mut anywhere, mut in_map) = (false, false);
+    each_piece(pid, |_, is_map, bytes| {
+        let is_here = memmem::find(bytes, text.as_bytes()).is_some();
+        anywhere |= is_here;
+        in_map |= is_here && is_map;
+    });
+    (anywhere, in_map)
+}
+
+/// Calls `look` with each piece of the memory of a process: its address, and whether it is that of an eBPF map.
+fn each_piece(pid: u32, mut look: impl FnMut(u64, bool, &[u8])) {
     let memory = File::open(format!("/proc/{pid}/mem")).expect("open the memory");
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("read the mappings");
-    let (mut found, mut in_ring) = (HashSet::new(), false);
     for line in maps.lines() {
         let Some((start, rest)) = line.split_once('-') else { continue };
         let Some((end, rest)) = rest.split_once(' ') else { continue };
@@ -88,17 +114,12 @@ pub fn search(pid: u32) -> (HashSet<String>, bool) {
                 at += 4096;
                 continue;
             };
-            let bytes = &page[..read];
-            in_ring |= rest.contains("bpf-map") && memmem::find(bytes, b"402400******").is_some();
-            for (offset, number) in whole(bytes) {
-                found.insert(format!("{number} at {:x}", at + offset as u64));
-            }
+            look(at, rest.contains("bpf-map"), &page[..read]);
             // The windows of two pieces overlap.
             let step = if read == length && length > 4096 { read - 64 } else { read };
             at += step.max(1) as u64;
         }
     }
-    (found, in_ring)
 }
 
 #[cfg(test)]

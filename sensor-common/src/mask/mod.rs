@@ -23,6 +23,7 @@ pub mod brand;
 pub mod card;
 pub mod chain;
 mod memory;
+mod name;
 mod pass;
 mod take;
 mod text;
@@ -30,6 +31,7 @@ mod text;
 pub use card::{MASK, STRICT};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
+pub use name::name;
 pub use pass::pass;
 pub use text::{Text, WORD, gathered, no_digits};
 

@@ -3,8 +3,8 @@
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
 
-const HIGH: u64 = 0x8080_8080_8080_8080;
-const LOW: u64 = 0x0101_0101_0101_0101;
+pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
+pub(super) const LOW: u64 = 0x0101_0101_0101_0101;
 
 /// The bytes at hand.
 pub trait Text {
