@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -12,7 +14,7 @@ use tests::link::Link;
 use tests::logs::{Piped, Script};
 use tests::process::program;
 use tests::receiver::{Lines, Traces};
-use tests::sensor::{Options, SETTLE, Sensor, binary};
+use tests::sensor::{Options, SETTLE, Sensor, binary, exclusive};
 use tests::wait::{load_seconds, patience, wait_until};
 
 const REQUESTS: u64 = 400;
@@ -110,6 +112,134 @@ fn the_arguments_of_programs_stay_in_the_kernel() {
     let (found, in_ring) = search(sensor.id());
     assert!(found.is_empty(), "in the sensor's memory: {found:?}");
     assert!(in_ring, "the ring buffer was not searched");
+}
+
+/// Writes a line of JSON whose field is a card number in escapes, and takes a name that is one; then asks itself something.
+const NAMES: &str = "
+import os, socket, sys
+card, name = open(sys.argv[1]).read().split()
+with open('/proc/self/comm', 'w') as comm:
+    comm.write(name)
+escaped = '\\\\u%04x%s\\\\u0020%s' % (ord(card[0]), card[1:8], card[8:])
+os.write(1, ('{\"level\":\"info\",\"%s\":{\"%s\":\"paid\"}}\\n' % (escaped, escaped)).encode())
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b'GET /named HTTP/1.1\\r\\nHost: shop\\r\\n\\r\\n')
+server.recv(4096)
+server.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+client.recv(4096)
+print('port', listener.getsockname()[1], file=sys.stderr)
+";
+
+/// One request on a connection of HTTP/2 in which nothing is compressed (RFC 9113, section 4.1; RFC 7541, section 6.2).
+fn ask_by(method: &str) -> u16 {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).expect("a short frame");
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let field = |name: u8, value: &str| {
+        let length = u8::try_from(value.len()).expect("a short value");
+        [&[name, length], value.as_bytes()].concat()
+    };
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const END: u8 = 0x5;
+    let block = [field(2, method), field(4, "/by-method"), field(1, "shop"), vec![0x86]].concat();
+    let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    link.request(&[&preface[..], &frame(SETTINGS, 0, 0, &[])].concat());
+    link.response(&frame(SETTINGS, 0, 0, &[]));
+    link.request(&frame(HEADERS, END, 1, &block));
+    link.response(&frame(HEADERS, END, 1, &[0x88]));
+    link.port()
+}
+
+/// What a process calls itself, a method that nobody knows, and a field of a log line in escapes.
+#[test]
+fn names_are_masked() {
+    /// Fifteen digits, which a process's name has room for.
+    const NAME: &str = "378282246310005";
+    let (script, number) = (Script::new(".py", NAMES), card(17));
+    let text = script.directory().join("text");
+    std::fs::write(&text, format!("{number} {NAME}")).expect("write a file");
+    let sensor =
+        Options::default().argument("--logs").argument(&script.name).argument("--print").argument("spans,logs");
+    let sensor = sensor.start();
+    let (stdout, stderr) = Piped::start(script.run("python3").arg(&text)).succeed(30);
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    let named = stderr.trim().strip_prefix("port ").expect("a port").to_owned();
+    let by_method = ask_by(&format!("PAY-{number}")).to_string();
+    for port in [&named, &by_method] {
+        wait_until("a request", patience(SETTLE), || {
+            let requests = "http_server_request_duration_seconds_count";
+            let told = sensor.metrics().count(requests, &[("server_port", port)]);
+            (told >= 1).then(|| assert_eq!(told, 1))
+        });
+    }
+    wait_until("a line", patience(SETTLE), || {
+        (sensor.metrics().count("sensor_log_records_total", &[]) >= 1).then_some(())
+    });
+    let pages = ["/metrics", "/status", "/status.json"].map(|path| sensor.page(path)).concat();
+    let stopped = sensor.stop();
+    for told in [&stopped.stdout, &stopped.stderr, &pages] {
+        assert!(!told.contains(NAME) && whole(told.as_bytes()).next().is_none(), "{told}");
+    }
+    assert!(stopped.stdout.contains(&format!("PAY-{}", masked(&number))), "{}", stopped.stdout);
+    assert!(!stopped.stdout.contains("u0034"), "{}", stopped.stdout);
+    let field = masked(&format!("{} {}", &number[..8], &number[8..]));
+    assert!(stopped.stdout.contains(&format!("\"{field}\":{{\"{field}\":\"paid\"}}")), "{}", stopped.stdout);
+}
+
+/// A sensor whose masking the kernel refuses does not capture without it, be it that of requests, of headers of HTTP/2, of
+/// log lines or of programs that start.
+#[test]
+fn what_cannot_be_masked_is_not_captured() {
+    let _lock = exclusive();
+    for function in ["mask_head_judge", "mask_frames_judge", "mask_log_judge", "mask_started_judge"] {
+        let sensor = refused(&std::fs::read(binary()).expect("read the sensor"), function);
+        let directory = TempDir::new().expect("make a directory");
+        let path = directory.path().join("sensor");
+        std::fs::write(&path, sensor).expect("write a sensor");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
+        let mut command = Command::new(&path);
+        command.args(["run", "--listen", "127.0.0.1:0", "--duration", "60s", "--logs", "nobody"]);
+        let output = command.output().expect("run the sensor");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(1 | 78)), "{function}: {} {stderr}", output.status);
+        assert!(!stderr.contains("which masks card numbers"), "{function}: {stderr}");
+        assert!(stderr.contains("cannot load"), "{function}: {stderr}");
+    }
+}
+
+/// The sensor with a function of its eBPF programs that no kernel lets pass: it begins with a read of a register that holds
+/// nothing.
+fn refused(sensor: &[u8], function: &str) -> Vec<u8> {
+    const READ_R9: [u8; 8] = [0xbf, 0x90, 0, 0, 0, 0, 0, 0];
+    const EM_BPF: [u8; 2] = [247, 0];
+    const SYMBOLS: u64 = 2;
+    let number = |at: usize, bytes: usize| {
+        sensor[at..at + bytes].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let at = |offset: u64| usize::try_from(offset).expect("a place in memory");
+    // ELF-64, little-endian: the tables of sections and symbols.
+    let object = memmem::find_iter(sensor, b"\x7fELF\x02\x01")
+        .find(|start| sensor[start + 18..start + 20] == EM_BPF)
+        .expect("the eBPF object");
+    let section = |index: u64| object + at(number(object + 0x28, 8) + index * number(object + 0x3a, 2));
+    let start = |section: usize| object + at(number(section + 0x18, 8));
+    let symbols = (0..number(object + 0x3c, 2)).map(section).find(|place| number(place + 4, 4) == SYMBOLS);
+    let symbols = symbols.expect("a table of symbols");
+    let names = start(section(number(symbols + 0x28, 4)));
+    let symbol = (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
+        let name = &sensor[names + at(number(*place, 4))..];
+        name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
+    });
+    let symbol = symbol.unwrap_or_else(|| panic!("no function {function}"));
+    let code = start(section(number(symbol + 6, 2))) + at(number(symbol + 8, 8));
+    let mut sensor = sensor.to_vec();
+    sensor[code..code + 8].copy_from_slice(&READ_R9);
+    sensor
 }
 
 /// The switch is for measurements, and in programs that are built for them alone.

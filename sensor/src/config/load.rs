@@ -193,7 +193,7 @@ pub(super) fn names(key: &'static str, names: &[String]) -> Result<(), ConfigErr
         Some(name) => Err(ConfigError::Value {
             key,
             value: format!("a list with {name:?} in it"),
-            allowed: "a list of service names".to_owned(),
+            allowed: "a list of names".to_owned(),
         }),
     }
 }
