@@ -163,8 +163,11 @@ fn names_are_masked() {
     let (script, number) = (Script::new(".py", NAMES), card(17));
     let text = script.directory().join("text");
     std::fs::write(&text, format!("{number} {NAME}")).expect("write a file");
-    let sensor =
-        Options::default().argument("--logs").argument(&script.name).argument("--print").argument("spans,logs");
+    let sensor = Options::default()
+        .argument("--logs")
+        .argument(&script.name)
+        .argument("--print")
+        .argument("spans,logs");
     let sensor = sensor.start();
     let (stdout, stderr) = Piped::start(script.run("python3").arg(&text)).succeed(30);
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
@@ -231,10 +234,11 @@ fn refused(sensor: &[u8], function: &str) -> Vec<u8> {
     let symbols = (0..number(object + 0x3c, 2)).map(section).find(|place| number(place + 4, 4) == SYMBOLS);
     let symbols = symbols.expect("a table of symbols");
     let names = start(section(number(symbols + 0x28, 4)));
-    let symbol = (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
-        let name = &sensor[names + at(number(*place, 4))..];
-        name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
-    });
+    let symbol =
+        (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
+            let name = &sensor[names + at(number(*place, 4))..];
+            name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
+        });
     let symbol = symbol.unwrap_or_else(|| panic!("no function {function}"));
     let code = start(section(number(symbol + 6, 2))) + at(number(symbol + 8, 8));
     let mut sensor = sensor.to_vec();
