@@ -4,7 +4,7 @@ use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEU
 use sensor_common::{
     cause::Counter,
     connection::{Connection, Direction, Stream},
-    record::{self, CONTINUATION, Close, Kind, Prefix, SEND, Tuple},
+    record::{self, CONTINUATION, Close, Kind, Prefix, SEND, TLS, Tuple},
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub(crate) struct Head<'a> {
     pub(crate) captured: u32,
     /// Whether it continues an earlier head.
     pub(crate) continues: bool,
+    /// Whether it is of a TLS handshake.
+    pub(crate) is_tls: bool,
 }
 
 /// Copies the first `want` bytes of the operation to where its record is put together; how many came, fewer where
@@ -58,6 +60,13 @@ pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Begin
     (begins, unsafe { payload.add(bounded(length - 8) as usize).cast::<u64>().read_unaligned() })
 }
 
+/// Whether an operation whose first bytes were copied begins with TLS application data.
+#[inline(always)]
+pub(crate) fn is_tls_data(scratch: &HeadScratch) -> bool {
+    // SAFETY: the payload is longer than that.
+    unsafe { scratch.payload.as_ptr().cast::<u16>().read_volatile() == u16::from_le_bytes([23, 3]) }
+}
+
 /// Puts together the record of a head whose bytes were copied.
 #[inline(always)]
 pub(crate) fn head(
@@ -73,6 +82,9 @@ pub(crate) fn head(
     }
     if head.continues {
         flags |= CONTINUATION;
+    }
+    if head.is_tls {
+        flags |= TLS;
     }
     let record = &mut scratch.head;
     record.prefix = Prefix { kind: Kind::Head as u16, flags, payload: captured };

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT},
+    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, TLS},
     flow::STREAM,
 };
 
@@ -11,7 +11,7 @@ use crate::{
     count::{count, next_connection_id},
     dns, emit, globals, http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
-    message::{Beginning, Look, beginning},
+    message::{Beginning, Look, Tls, beginning, tls},
     next::Next,
     socket::{self, Transport},
     target,
@@ -61,7 +61,10 @@ pub(crate) fn observe_on(
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
     let connection = unsafe { &mut *connection };
-    if connection.flags & HTTP2 != 0 {
+    if connection.flags & (HTTP2 | OPAQUE) != 0 {
+        if connection.flags & OPAQUE != 0 {
+            return Ok(Next::Done);
+        }
         return http2::start(operation, connection, &scratch.buffers);
     }
     known(operation, connection, scratch)
@@ -71,6 +74,18 @@ pub(crate) fn observe_on(
 #[inline(always)]
 pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(sock)
+}
+
+/// Whether nothing is to be told of a connection's operations, nor of what they were: it is TLS, its handshake is over. Asked
+/// before anything is read of the operation.
+#[inline(always)]
+pub(crate) fn is_opaque(connection: Option<*mut Connection>) -> bool {
+    // SAFETY: the map returned a live entry.
+    let is_opaque = connection.is_some_and(|connection| unsafe { (*connection).flags } & OPAQUE != 0);
+    if is_opaque {
+        count(Counter::Operations);
+    }
+    is_opaque
 }
 
 /// Where the operation's record is put together; it holds the operation's buffers.
@@ -123,6 +138,9 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
+    if connection.flags & OPAQUE != 0 {
+        return Ok(Next::Done);
+    }
     (connection.send_vector, connection.send_skip) = Buffers::vector_start(iter);
     connection.send_started_ns = now_ns;
     Ok(Next::Done)
@@ -139,12 +157,15 @@ pub(crate) struct Started {
     pub(crate) skip: u64,
 }
 
-/// The send that has just returned, if its connection is followed. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
+/// The send that has just returned, if its connection is followed and not opaque. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
 #[inline(always)]
 pub(crate) fn send_started(sock: u64) -> Option<Started> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: the map returned a live entry; sends of a socket are serialised by the kernel's socket lock.
     let entry = unsafe { &mut *connection };
+    if is_opaque(Some(connection)) {
+        return None;
+    }
     let time_ns = entry.send_started_ns;
     if time_ns == 0 {
         return Some(Started { connection, time_ns: emit::now(), vector: 0, skip: 0 });
@@ -180,10 +201,15 @@ fn follow(
     if dns::is_stream_of(sock)? {
         return Ok(Followed::Dns(STREAM));
     }
+    let moved = length;
     let (word, length) = buffers.peek(length)?;
     let is_http2 = http2::begins(word, length);
+    let mut is_tls = Tls::No;
     if !is_http2 && beginning(word, length) == Beginning::Other {
-        return Ok(Followed::No);
+        is_tls = tls(word, length, moved);
+        if is_tls == Tls::No {
+            return Ok(Followed::No);
+        }
     }
     scratch.connection.id = next_connection_id();
     socket::read_tuple(sock, &mut scratch.connection.tuple)?;
@@ -194,6 +220,16 @@ fn follow(
     let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(Followed::No) };
     if is_http2 {
         http2::follow(sock, connection)?;
+    } else if is_tls != Tls::No {
+        // SAFETY: the map returned a live entry.
+        let connection = unsafe { &mut *connection };
+        let bytes = globals::handshake_bytes();
+        if is_tls == Tls::Hello && bytes > 0 {
+            connection.head_left = [bytes; 2];
+            connection.flags = TLS;
+        } else {
+            connection.flags = TLS | OPAQUE;
+        }
     }
     Ok(Followed::Yes(connection))
 }
@@ -218,9 +254,10 @@ fn known(
     scratch.look = look;
     // SAFETY: a reference can be read.
     let look = unsafe { core::ptr::read_volatile(&raw const scratch.look) };
-    let begins = look.beginning();
+    let is_tls = connection.flags & TLS != 0;
+    let begins = if is_tls { Beginning::Other } else { look.beginning() };
     let mut copied = look.copied;
-    let is_whole_head = look.is_whole_head != 0;
+    let is_whole_head = look.is_whole_head != 0 && !is_tls;
     let tail = look.tail;
 
     let left = if is_send { connection.head_left[1] } else { connection.head_left[0] };
@@ -240,7 +277,7 @@ fn known(
     } else {
         capture
     };
-    let ends = is_whole_head || ends_in_empty_line(tail);
+    let ends = is_whole_head || ends_in_empty_line(tail) && !is_tls;
     let left = if ends || !scratch.buffers.are_known() { 0 } else { capture - captured };
 
     let stream = if is_send { &mut connection.sent } else { &mut connection.received };
@@ -253,6 +290,9 @@ fn known(
         connection.head_left[0] = left;
     }
 
+    if is_tls {
+        tell_no_more(connection);
+    }
     if captured == 0 || !scratch.buffers.are_known() {
         return Ok(Next::Done);
     }
@@ -264,9 +304,22 @@ fn known(
         let response = if begins == Beginning::Response { LAST_RESPONSE } else { 0 };
         connection.flags = response | if is_send { LAST_SENT } else { 0 };
     }
-    let head = emit::Head { operation, received, sent, captured, continues };
+    if is_tls && emit::is_tls_data(scratch) {
+        // The handshake of this direction is over.
+        connection.head_left[operation.direction as usize & 1] = 0;
+        tell_no_more(connection);
+    }
+    let head = emit::Head { operation, received, sent, captured, continues, is_tls };
     emit::head(&head, connection, scratch)?;
     Ok(Next::Tell(operation.direction))
+}
+
+/// Ends what is told of a TLS connection when both directions have told enough.
+#[inline(always)]
+fn tell_no_more(connection: &mut Connection) {
+    if connection.head_left[0] | connection.head_left[1] == 0 {
+        connection.flags = TLS | OPAQUE;
+    }
 }
 
 /// Looks at an operation's bytes, given the last eight of its stream before it. A short operation is copied at once and

@@ -51,6 +51,8 @@ pub struct Settings {
     pub log_ring_bytes: Option<u32>,
     /// Whether only processes named by [`super::Capture::target`] are followed.
     pub selected_only: bool,
+    /// Whether TLS handshakes are told.
+    pub tls: bool,
     /// Whether connections are followed below HTTP.
     pub flows: bool,
     /// Port of the name service whose clients are followed with the connections; 0 leaves them alone.

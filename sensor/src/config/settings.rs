@@ -69,6 +69,7 @@ impl Config {
             max_connections: self.capture.max_connections,
             log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
             selected_only: !self.target.processes.is_empty(),
+            tls: self.flow.enabled && self.flow.tls.enabled,
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }

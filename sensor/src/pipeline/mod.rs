@@ -2,6 +2,7 @@
 //! hands the exchanges on.
 
 mod flows;
+mod handshakes;
 mod own;
 mod pace;
 mod sinks;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flows::Flows;
+use handshakes::Handshakes;
 pub use own::Own;
 pub use pace::Pace;
 pub use sinks::Sinks;
@@ -49,6 +51,7 @@ pub struct Pipeline {
     masker: Arc<Masker>,
     clean: Clean,
     flows: Option<Flows>,
+    handshakes: Handshakes,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -113,6 +116,7 @@ impl Pipeline {
             masker,
             clean: Clean::default(),
             flows,
+            handshakes: Handshakes::new(&config.flow.tls),
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -182,6 +186,7 @@ impl Pipeline {
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             flows.second(now_ns, capture, processes, targets, registry);
         }
+        self.handshakes.second(now_ns, &self.registry);
         self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
@@ -226,12 +231,19 @@ impl Pipeline {
     }
 
     fn drain(&mut self) -> Turn {
-        let Self { capture, tracker, processes, requests, targets, exchanges, own, .. } = self;
+        let Self { capture, tracker, processes, requests, targets, exchanges, own, handshakes, .. } = self;
         let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
         let drained = capture.drain(RECORDS_A_TURN, |record| match record {
+            Record::Tls(head) => {
+                own.tls();
+                handshakes.on_head(&head);
+            }
             Record::Event(event) => {
                 own.event(&event);
+                if let Event::Close(close) = &event {
+                    handshakes.on_close(close);
+                }
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
@@ -258,6 +270,7 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
+        self.handshakes.deliver(&mut self.processes, &self.targets, &self.masker, &self.registry);
         let Self { exchanges, processes, waiting, masker, clean, requests, .. } = self;
         let now = Instant::now();
         let mut ready = waiting.ready(processes, now);
