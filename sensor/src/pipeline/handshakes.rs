@@ -58,7 +58,7 @@ impl Handshakes {
                 continue;
             }
             let now_ns = handshake.start_ns + handshake.duration_ns;
-            let mut label = |limited: &mut Limited, value: Option<String>| match value {
+            let label = |limited: &mut Limited, value: Option<String>| match value {
                 Some(value) => limited.admit(&masker.text(&value), now_ns),
                 None => Arc::from(""),
             };
