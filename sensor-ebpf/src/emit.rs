@@ -4,7 +4,7 @@ use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEU
 use sensor_common::{
     cause::Counter,
     connection::{Connection, Direction, Stream},
-    record::{self, CONTINUATION, Close, Kind, Prefix, SEND, TLS, Tuple},
+    record::{self, CONTINUATION, Close, Kind, Prefix, SEND, Tuple},
 };
 
 use crate::{
@@ -33,8 +33,6 @@ pub(crate) struct Head<'a> {
     pub(crate) captured: u32,
     /// Whether it continues an earlier head.
     pub(crate) continues: bool,
-    /// Whether it is of a TLS handshake.
-    pub(crate) is_tls: bool,
 }
 
 /// Copies the first `want` bytes of the operation to where its record is put together; how many came, fewer where
@@ -82,9 +80,6 @@ pub(crate) fn head(
     }
     if head.continues {
         flags |= CONTINUATION;
-    }
-    if head.is_tls {
-        flags |= TLS;
     }
     let record = &mut scratch.head;
     record.prefix = Prefix { kind: Kind::Head as u16, flags, payload: captured };

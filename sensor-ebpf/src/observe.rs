@@ -4,6 +4,7 @@ use sensor_common::{
     cause::Counter,
     connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, TLS},
     flow::STREAM,
+    record,
 };
 
 use crate::{
@@ -248,16 +249,18 @@ fn known(
     if !scratch.buffers.are_known() {
         count(Counter::LengthOnly);
     }
-    let look = look(operation, scratch, before.tail);
+    let mut look = look(operation, scratch, before.tail);
+    if is_tls(connection) {
+        (look.begins, look.is_whole_head) = (Beginning::Other as u16, 0);
+    }
     // VERIFIER: all kernels: read anew from the map, so that what the look learnt does not multiply the states of all
     // that follows.
     scratch.look = look;
     // SAFETY: a reference can be read.
     let look = unsafe { core::ptr::read_volatile(&raw const scratch.look) };
-    let is_tls = connection.flags & TLS != 0;
-    let begins = if is_tls { Beginning::Other } else { look.beginning() };
+    let begins = look.beginning();
     let mut copied = look.copied;
-    let is_whole_head = look.is_whole_head != 0 && !is_tls;
+    let is_whole_head = look.is_whole_head != 0;
     let tail = look.tail;
 
     let left = if is_send { connection.head_left[1] } else { connection.head_left[0] };
@@ -277,7 +280,7 @@ fn known(
     } else {
         capture
     };
-    let ends = is_whole_head || ends_in_empty_line(tail) && !is_tls;
+    let ends = is_whole_head || ends_in_empty_line(tail);
     let left = if ends || !scratch.buffers.are_known() { 0 } else { capture - captured };
 
     let stream = if is_send { &mut connection.sent } else { &mut connection.received };
@@ -290,10 +293,11 @@ fn known(
         connection.head_left[0] = left;
     }
 
-    if is_tls {
-        tell_no_more(connection);
-    }
     if captured == 0 || !scratch.buffers.are_known() {
+        if is_tls(connection) && connection.head_left[0] | connection.head_left[1] == 0 {
+            // Both directions have told enough.
+            connection.flags = TLS | OPAQUE;
+        }
         return Ok(Next::Done);
     }
     if copied < captured {
@@ -304,22 +308,24 @@ fn known(
         let response = if begins == Beginning::Response { LAST_RESPONSE } else { 0 };
         connection.flags = response | if is_send { LAST_SENT } else { 0 };
     }
-    if is_tls && emit::is_tls_data(scratch) {
-        // The handshake of this direction is over.
-        connection.head_left[operation.direction as usize & 1] = 0;
-        tell_no_more(connection);
-    }
-    let head = emit::Head { operation, received, sent, captured, continues, is_tls };
+    let head = emit::Head { operation, received, sent, captured, continues };
     emit::head(&head, connection, scratch)?;
+    if is_tls(connection) {
+        scratch.head.prefix.flags |= record::TLS;
+        if emit::is_tls_data(scratch) {
+            // The handshake of this direction is over.
+            connection.head_left[operation.direction as usize & 1] = 0;
+        }
+    }
     Ok(Next::Tell(operation.direction))
 }
 
-/// Ends what is told of a TLS connection when both directions have told enough.
+/// Whether a connection is one of TLS.
+// VERIFIER: all kernels: read anew each time, so that the answer does not multiply the states of what lies between.
 #[inline(always)]
-fn tell_no_more(connection: &mut Connection) {
-    if connection.head_left[0] | connection.head_left[1] == 0 {
-        connection.flags = TLS | OPAQUE;
-    }
+fn is_tls(connection: &Connection) -> bool {
+    // SAFETY: a reference can be read.
+    unsafe { core::ptr::read_volatile(&raw const connection.flags) & TLS != 0 }
 }
 
 /// Looks at an operation's bytes, given the last eight of its stream before it. A short operation is copied at once and
