@@ -14,7 +14,7 @@ const STRIDE: u32 = 6 * WORD;
 /// Bytes that it sees again, of those before: more than a card's shortest stretch.
 const SEEN: u32 = 64 - STRIDE;
 /// Turns of one [`pass`].
-const TURNS: u32 = 24;
+const TURNS: u32 = 12;
 /// The most stretches of a card's length in 64 bytes, one byte between two.
 const STRETCHES: u32 = 64 / SHORTEST;
 /// Bytes at the end of a text that goes on which are not passed: a stretch with too few digits for a card, and an escape

@@ -11,6 +11,7 @@ mod load;
 mod log;
 mod missed;
 mod next;
+pub mod priority;
 mod probe;
 mod session;
 mod settings;

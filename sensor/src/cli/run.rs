@@ -20,7 +20,7 @@ use super::{
     shipping::Shipping,
 };
 use crate::{
-    capture::Capture,
+    capture::{Capture, priority},
     config::Config,
     identity::Kubernetes,
     log::{self, Reader, Sink},
@@ -87,6 +87,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     );
     let server = tokio::spawn(serve);
 
+    priority::raise();
     let end = args.duration.and_then(|duration| Instant::now().checked_add(duration));
     let mut pace = Pace::default();
     let poll = tokio::time::sleep(pace.wait());

@@ -15,7 +15,7 @@ use super::filter::Filtered;
 use super::masked::mask;
 use super::record::Record;
 use super::streams::Streams;
-use crate::capture::{CaptureError, LogCapture, LogRecord};
+use crate::capture::{CaptureError, LogCapture, LogRecord, priority};
 use crate::config;
 use crate::mask::Masker;
 use crate::metric::{Shared, family};
@@ -108,6 +108,7 @@ impl Reader {
         };
         let (stopped, all_closed) = (Arc::clone(&stop), Arc::clone(&closed));
         let thread = thread::Builder::new().name("logs".to_owned()).spawn(move || {
+            priority::raise();
             run(work, &stopped, &all_closed);
             // Nobody may be waiting.
             let _ = finished.send(());

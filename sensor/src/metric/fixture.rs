@@ -18,7 +18,7 @@ pub(crate) fn exchange() -> Exchange {
         },
         task: Task { tgid: 42, tid: 43, comm: *b"shop\0\0\0\0\0\0\0\0\0\0\0\0" },
         version: "1.1",
-        method: "GET".to_owned(),
+        method: "GET".into(),
         path: Some("/items/7".to_owned()),
         query: Some("q=1".to_owned()),
         host: Some("shop.example:8080".to_owned()),

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_method_of_the_clients_own_making_is_one_series() {
-        let made_up = |method: &str| Exchange { method: method.to_owned(), ..exchange() };
+        let made_up = |method: &str| Exchange { method: method.to_owned().into(), ..exchange() };
         let group = group_of(&[made_up("BREW"), made_up("WHEN")]);
         assert_eq!(group.len(), 1);
         assert_eq!(group.read(0, 0).unwrap().0.get("http_request_method"), semantic::OTHER_METHOD);

@@ -21,7 +21,7 @@ use targets::Targets;
 use waiting::Waiting;
 
 use crate::{
-    capture::{Capture, CaptureError, Record},
+    capture::{Capture, CaptureError, Drained, Record},
     config::Config,
     identity::{Identity, Kubernetes, Observed, Processes, kubernetes::Report},
     log,
@@ -35,6 +35,9 @@ use crate::{
 
 /// The most records taken in one turn, so that signals and timers are never starved.
 const RECORDS_A_TURN: usize = 16_384;
+/// Records that are taken before their exchanges are handed on: what few records make is still in the processor's
+/// cache then, and the allocator's too.
+const RECORDS_AT_ONCE: usize = 64;
 /// The most turns at the end, for what the ring buffer still holds.
 const LAST_TURNS: usize = 64;
 
@@ -70,13 +73,6 @@ pub struct Turn {
     pub records: usize,
     /// Whether more waits.
     pub more: bool,
-}
-
-impl Turn {
-    /// With the records that one more ring buffer held.
-    fn and(self, records: usize) -> Self {
-        Self { records: self.records + records, more: self.more | (records == RECORDS_A_TURN) }
-    }
 }
 
 impl Pipeline {
@@ -158,20 +154,36 @@ impl Pipeline {
             self.tracker.due(now_ns, &mut self.ask);
             self.answers.extend(self.ask.iter().map(|connection| self.capture.progress(*connection)));
         }
-        let mut turn = self.drain();
-        if !turn.more {
-            self.requests.told(now_ns);
-            // Until then the answers wait, for the records they may be ahead of.
-            for answer in self.answers.drain(..) {
-                self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
+        let mut turn = Turn::default();
+        let mut bytes = 0;
+        loop {
+            let drained = self.drain();
+            bytes += drained.bytes;
+            turn.records += drained.records;
+            let is_empty = drained.records < RECORDS_AT_ONCE;
+            if is_empty {
+                self.requests.told(now_ns);
+                // Until then the answers wait, for the records they may be ahead of.
+                for answer in self.answers.drain(..) {
+                    self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
+                }
+            }
+            // First what is told of connections: exchanges are named by it.
+            if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
+                let records = flows.drain(RECORDS_A_TURN, capture, processes, targets, registry);
+                turn.records += records;
+                turn.more |= records == RECORDS_A_TURN;
+            }
+            self.deliver();
+            if is_empty {
+                break;
+            }
+            if turn.records >= RECORDS_A_TURN {
+                turn.more = true;
+                break;
             }
         }
-        // First what is told of connections: exchanges are named by it.
-        if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
-            let records = flows.drain(RECORDS_A_TURN, capture, processes, targets, registry);
-            turn = turn.and(records);
-        }
-        self.deliver();
+        self.own.drained(bytes, self.capture.ring_bytes());
         turn
     }
 
@@ -230,11 +242,12 @@ impl Pipeline {
         self.sinks.finish(self.own.lost());
     }
 
-    fn drain(&mut self) -> Turn {
+    /// Takes a few of the records that wait.
+    fn drain(&mut self) -> Drained {
         let Self { capture, tracker, processes, requests, targets, exchanges, own, handshakes, .. } = self;
         let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
-        let drained = capture.drain(RECORDS_A_TURN, |record| match record {
+        let drained = capture.drain(RECORDS_AT_ONCE, |record| match record {
             Record::Tls(head) => {
                 own.tls();
                 handshakes.on_head(&head);
@@ -260,29 +273,25 @@ impl Pipeline {
                 started.extend(name.filter(|_| !is_followed).map(|name| (child, name)));
             }
         });
-        own.drained(drained.bytes, capture.ring_bytes());
         for (tgid, name) in started {
             targets.started(tgid, &name, capture);
         }
-        Turn::default().and(drained.records)
+        drained
     }
 
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
         self.handshakes.deliver(&mut self.processes, &self.targets, &self.masker, &self.registry);
-        let Self { exchanges, processes, waiting, masker, clean, requests, .. } = self;
         let now = Instant::now();
-        let mut ready = waiting.ready(processes, now);
-        for mut exchange in exchanges.drain(..) {
-            masker.exchange(&mut exchange, clean);
-            let span = requests.joiner().take(exchange.key());
-            let process = processes.get(exchange.task.tgid, exchange.task.comm);
-            ready.extend(waiting.take(waiting::Named { exchange, span, process }, processes, now));
-        }
-        for (named, identity) in ready {
+        for (named, identity) in self.waiting.ready(&mut self.processes, now) {
             self.observe(named, identity);
         }
+        let mut exchanges = std::mem::take(&mut self.exchanges);
+        for exchange in exchanges.drain(..) {
+            self.name(exchange, now);
+        }
+        self.exchanges = exchanges;
         if self.observed.is_empty() {
             return;
         }
@@ -302,6 +311,17 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// Names an exchange, or lets it wait for its name.
+    fn name(&mut self, mut exchange: Exchange, now: Instant) {
+        self.masker.exchange(&mut exchange, &mut self.clean);
+        let span = self.requests.joiner().take(exchange.key());
+        let process = self.processes.get(exchange.task.tgid, exchange.task.comm);
+        let named = waiting::Named { exchange, span, process };
+        if let Some((named, identity)) = self.waiting.take(named, &mut self.processes, now) {
+            self.observe(named, identity);
+        }
+    }
+
     fn observe(&mut self, named: waiting::Named, identity: Identity) {
         let waiting::Named { exchange, span, process } = named;
         let Identity { service_name, container } = identity;

@@ -1,5 +1,7 @@
 //! One request and its response.
 
+use std::borrow::Cow;
+
 use super::{Connection, Endpoints, ExchangeKey, Task};
 
 /// Which side of the exchange the local process is.
@@ -56,7 +58,7 @@ pub struct Exchange {
     /// `network.protocol.version`: "1.0", "1.1" or "2".
     pub version: &'static str,
     /// The request method as sent; `*` where it cannot be known.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// The request target's path without query and fragment; `*` for `OPTIONS *`, empty for CONNECT. `None`
     /// where the captured bytes ended within it.
     pub path: Option<String>,

@@ -28,5 +28,14 @@ pub(super) fn keep(list: &mut Vec<(&'static str, String)>, name: &[u8], value: &
 
 /// A value as text, cut at [`VALUE_LIMIT`].
 pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&bytes[..bytes.len().min(VALUE_LIMIT)]).into_owned()
+    text_whole(&bytes[..bytes.len().min(VALUE_LIMIT)])
+}
+
+/// A value as text.
+pub(super) fn text_whole(bytes: &[u8]) -> String {
+    // Nearly all is UTF-8, which is seen faster than it is mended.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }

@@ -86,7 +86,7 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
 
     list.text("http.request.method", method);
     if method == OTHER_METHOD {
-        list.text("http.request.method_original", exchange.method.as_str());
+        list.text("http.request.method_original", &*exchange.method);
     }
     list.some_number("http.response.status_code", exchange.status);
     if let Some(error) = error {
@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_made_up_method_is_kept_beside() {
-        let span = span(Exchange { method: "BREW".to_owned(), ..exchange() });
+        let span = span(Exchange { method: "BREW".into(), ..exchange() });
         assert_eq!(span.name, "HTTP /items/{id}");
         assert_eq!(attribute(&span, "http.request.method").as_deref(), Some("_OTHER"));
         assert_eq!(attribute(&span, "http.request.method_original").as_deref(), Some("BREW"));

@@ -1,6 +1,6 @@
 //! Header sections, and what of them is kept.
 
-use std::mem::MaybeUninit;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use httparse::{Header, ParserConfig, Status};
 
@@ -8,15 +8,19 @@ use super::{
     framing::FramingFields,
     start_line::{self, RequestLine, StartLine},
 };
-use crate::protocol::kept::{self, text};
+use crate::protocol::kept::{self, text, text_whole};
 
 /// The most header fields that are read; a head with more counts as malformed.
 const FIELD_LIMIT: usize = 128;
+/// The methods of RFC 9110 and 5789. No registered method ends like one of them, so they are never the rest of one.
+pub(super) const COMMON_METHODS: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
 /// A request's head, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct RequestHead {
     /// The method; empty when it is not known whole.
-    pub(super) method: String,
+    pub(super) method: Cow<'static, str>,
     pub(super) path: Option<String>,
     pub(super) query: Option<String>,
     pub(super) host: Option<String>,
@@ -72,7 +76,7 @@ impl RequestHead {
 
     fn from_line(line: &RequestLine<'_>) -> Self {
         let mut request = Self {
-            method: String::from_utf8_lossy(line.method.unwrap_or_default()).into_owned(),
+            method: method(line.method.unwrap_or_default()),
             version: line.version,
             ..Self::default()
         };
@@ -181,8 +185,12 @@ fn visit_all(headers: &[Header<'_>], mut visit: impl FnMut(&str, &[u8])) {
     }
 }
 
-fn text_whole(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).into_owned()
+/// A method; the usual ones take no memory of their own.
+fn method(bytes: &[u8]) -> Cow<'static, str> {
+    match COMMON_METHODS.into_iter().find(|known| known.as_bytes() == bytes) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(text_whole(bytes)),
+    }
 }
 
 #[cfg(test)]

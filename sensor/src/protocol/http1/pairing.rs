@@ -18,20 +18,18 @@
 //! A pipelining connection on which requests wait when the sensor first sees it cannot be told from one on which
 //! none does.
 
+use std::borrow::Cow;
+
 use super::{
     body::{Body, Tail},
     connection::{Context, Http1},
     framing::Framing,
-    head::{RequestHead, ResponseHead},
+    head::{COMMON_METHODS, RequestHead, ResponseHead},
     held::HOLD_NS,
     lane::{Origin, Span, State},
     pending::{Answer, Pending},
 };
 use crate::protocol::{Direction, End, ExchangeKey, Loss, Role, Signal, Started};
-
-/// The methods of RFC 9110 and 5789. No registered method ends like one of them, so they are never the rest of one.
-const COMMON_METHODS: [&str; 9] =
-    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// What is known of the beginning of a message beside its head.
 pub(super) struct Arrival {
@@ -71,9 +69,9 @@ impl Http1 {
         if head.version.is_some() {
             count_head(head.is_malformed, arrival.is_truncated, context);
         }
-        if !arrival.is_certain && !COMMON_METHODS.contains(&head.method.as_str()) {
+        if !arrival.is_certain && !COMMON_METHODS.contains(&&*head.method) {
             // The first bytes may belong to a method whose beginning was lost.
-            head.method.clear();
+            head.method = Cow::default();
         }
         if !is_admitted {
             return;
@@ -119,7 +117,7 @@ impl Http1 {
         let answer = Answer { status: head.status, version: head.version };
         let front = self.queue.front_mut().filter(|pending| pending.answer.is_none());
         let (is_head, is_connect, request) = front.as_ref().map_or((false, false, 0), |pending| {
-            let method = pending.head.method.as_str();
+            let method = &*pending.head.method;
             (method == "HEAD", method == "CONNECT", pending.span.request)
         });
         // Without the method it is not known whether there is a body.

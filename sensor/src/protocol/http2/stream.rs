@@ -202,7 +202,7 @@ impl Stream {
             endpoints: self.endpoints,
             task: self.task,
             version: "2",
-            method: self.request.method.unwrap_or_default(),
+            method: self.request.method.unwrap_or_default().into(),
             path,
             query,
             host: self.request.authority,
