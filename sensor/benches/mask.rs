@@ -12,6 +12,7 @@ use aya::programs::RawTracePoint;
 use aya::sys::{Stats, enable_stats};
 use aya::{Ebpf, EbpfLoader};
 use sensor::mask::Masker;
+use sensor_common::mask::{State, in_place};
 use serde_json::{Value, json};
 
 /// Writes that are captured in one turn: their records have room in the ring buffer.
@@ -25,7 +26,7 @@ fn main() -> Result<()> {
     let object = arguments.next().context("the first argument is the eBPF object")?;
     let rounds: u32 = arguments.next().context("the second argument is the number of rounds")?.parse()?;
     let kernel = kernel(&fs::read(&object).with_context(|| format!("cannot read {object}"))?, rounds)?;
-    let report = json!({ "kernel": kernel, "engine": engine(rounds)? });
+    let report = json!({ "kernel": kernel, "engine": engine(rounds)?, "others": others()? });
     writeln!(std::io::stdout().lock(), "{report}")?;
     Ok(())
 }
@@ -143,18 +144,67 @@ fn engine(rounds: u32) -> Result<Vec<Value>> {
     })])
 }
 
-/// Lines as Java and .NET services and proxies write them: times, ids, addresses, durations. One in a hundred holds something
-/// to be masked.
-fn log_lines() -> Vec<String> {
-    let mut state = 20_261_124_u64;
-    // SplitMix64 (Steele, Lea, Flood 2014).
-    let mut random = move || {
+/// How many of the long numbers that are no cards each layer masks all the same, by the rule for cards alone.
+fn others() -> Result<Vec<Value>> {
+    const COUNT: u32 = 100_000;
+    type Make = fn(&mut dyn FnMut() -> u64) -> String;
+    // A snowflake is a time in milliseconds since an epoch of its maker's, and 22 bits; these are of a year from November 2026 on.
+    const SNOWFLAKE_2010: Make =
+        |random| (((475_366_625_343 + random() % 31_536_000_000) << 22) | random() >> 42).to_string();
+    const SNOWFLAKE_2020: Make =
+        |random| (((186_364_800_000 + random() % 31_536_000_000) << 22) | random() >> 42).to_string();
+    let kinds: [(&str, Make); 6] = [
+        ("ids of 17 random digits", |random| {
+            (random() % 90_000_000_000_000_000 + 10_000_000_000_000_000).to_string()
+        }),
+        ("ids of 18 random digits", |random| {
+            (random() % 900_000_000_000_000_000 + 100_000_000_000_000_000).to_string()
+        }),
+        ("ids of 19 random digits", |random| {
+            (random() % 9_000_000_000_000_000_000 + 1_000_000_000_000_000_000).to_string()
+        }),
+        ("snowflake ids, epoch November 2010 (19 digits)", SNOWFLAKE_2010),
+        ("snowflake ids, epoch January 2020 (18 digits)", SNOWFLAKE_2020),
+        ("random doubles from 1 to 100, all digits", |random| {
+            #[expect(clippy::cast_precision_loss, reason = "it is random")]
+            let fraction = (random() >> 11) as f64 / (1_u64 << 53) as f64;
+            (1.0 + 99.0 * fraction).to_string()
+        }),
+    ];
+    let alone = sensor::config::Mask { person: false, secret: false, ..sensor::config::Mask::default() };
+    let masker = Masker::new(&alone).map_err(|error| anyhow::anyhow!("{}: {}", error.name, error.allowed))?;
+    let mut random = split_mix(20_261_127);
+    Ok(kinds
+        .into_iter()
+        .map(|(name, make)| {
+            let (mut kernel, mut daemon) = (0_u32, 0_u32);
+            for _ in 0..COUNT {
+                let text = make(&mut random);
+                let mut state = State::NEW;
+                in_place(&mut text.clone().into_bytes(), &mut state, false);
+                kernel += state.masked.min(1);
+                daemon += u32::from(masker.text(&text) != text);
+            }
+            json!({ "text": name, "count": COUNT, "kernel": kernel, "daemon": daemon })
+        })
+        .collect())
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the same numbers in every run.
+fn split_mix(mut state: u64) -> impl FnMut() -> u64 {
+    move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
-    };
+    }
+}
+
+/// Lines as Java and .NET services and proxies write them: times, ids, addresses, durations. One in a hundred holds something
+/// to be masked.
+fn log_lines() -> Vec<String> {
+    let mut random = split_mix(20_261_124);
     let mut lines = Vec::new();
     let mut bytes = 0;
     while bytes < LOG_BYTES {

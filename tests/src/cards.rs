@@ -38,8 +38,32 @@ pub fn masked(card: &str) -> String {
         .collect()
 }
 
-/// All digits that stand in a row of sixteen at least in the memory of a process, where they begin like the test's
-/// cards; and whether a masked one is in the memory of an eBPF map.
+/// Where numbers of [`card`] stand whole in a text, without separators or with one of any kind between two digits.
+pub fn whole(text: &[u8]) -> impl Iterator<Item = (usize, String)> + '_ {
+    memmem::find_iter(text, b"4024").filter_map(|offset| Some((offset, number(&text[offset..])?)))
+}
+
+fn number(text: &[u8]) -> Option<String> {
+    let mut digits = String::with_capacity(DIGITS);
+    let mut is_joined = true;
+    for byte in text {
+        if byte.is_ascii_digit() {
+            digits.push(char::from(*byte));
+            is_joined = false;
+        } else if is_joined || !matches!(byte, b' ' | b'-' | b'.' | b'+') {
+            return None;
+        } else {
+            is_joined = true;
+        }
+        if digits.len() == DIGITS {
+            return (digits.starts_with("402400") && &digits[11..15] == "7193").then_some(digits);
+        }
+    }
+    None
+}
+
+/// All numbers of [`card`] that stand whole in the memory of a process, and whether a masked one is in the memory of an
+/// eBPF map.
 ///
 /// # Panics
 /// When the memory cannot be read.
@@ -66,11 +90,8 @@ pub fn search(pid: u32) -> (HashSet<String>, bool) {
             };
             let bytes = &page[..read];
             in_ring |= rest.contains("bpf-map") && memmem::find(bytes, b"402400******").is_some();
-            for offset in memmem::find_iter(bytes, b"402400") {
-                let Some(number) = bytes.get(offset..offset + DIGITS) else { continue };
-                if number.iter().all(u8::is_ascii_digit) {
-                    found.insert(format!("{} at {:x}", String::from_utf8_lossy(number), at + offset as u64));
-                }
+            for (offset, number) in whole(bytes) {
+                found.insert(format!("{number} at {:x}", at + offset as u64));
             }
             // The windows of two pieces overlap.
             let step = if read == length && length > 4096 { read - 64 } else { read };
@@ -78,4 +99,18 @@ pub fn search(pid: u32) -> (HashSet<String>, bool) {
         }
     }
     (found, in_ring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_found_and_masked_ones_are_not() {
+        let card = card(7);
+        let spaced = format!("{} {}-{}.{}", &card[..4], &card[4..8], &card[8..12], &card[12..]);
+        let text = format!("4024 {card},{spaced} {} {}", masked(&card), masked(&spaced));
+        assert_eq!(whole(text.as_bytes()).collect::<Vec<_>>(), [(5, card.clone()), (22, card)]);
+        assert_eq!(whole(b"402400000071930").count() + whole(b"4024--000000071930").count(), 0);
+    }
 }

@@ -12,6 +12,18 @@ pub fn patience(seconds: u64) -> Duration {
     Duration::from_secs(seconds) * factor()
 }
 
+/// How many seconds of load a test makes: `SENSOR_TEST_SECONDS`, 60 by default.
+///
+/// # Panics
+/// When that is no number.
+#[must_use]
+pub fn load_seconds() -> u64 {
+    match std::env::var("SENSOR_TEST_SECONDS") {
+        Ok(text) => text.parse().expect("SENSOR_TEST_SECONDS is a number of seconds"),
+        Err(_) => 60,
+    }
+}
+
 /// As much of `count` as a machine slower than most does in the time that others take for all.
 #[must_use]
 pub fn portion(count: u32) -> u32 {

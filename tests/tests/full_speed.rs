@@ -12,14 +12,7 @@ use tests::metrics::Metrics;
 use tests::process::unique;
 use tests::sensor::{Options, Sensor, lost};
 use tests::server::Server;
-use tests::wait::{patience, wait_for};
-
-fn seconds() -> u64 {
-    match std::env::var("SENSOR_TEST_SECONDS") {
-        Ok(text) => text.parse().expect("SENSOR_TEST_SECONDS is a number of seconds"),
-        Err(_) => 60,
-    }
-}
+use tests::wait::{load_seconds, patience, wait_for};
 
 /// nginx under load, observed.
 struct Load {
@@ -75,12 +68,12 @@ fn nothing_is_lost(path: &str, seconds: u64) {
 
 #[test]
 fn a_minute_at_full_speed_loses_nothing() {
-    nothing_is_lost("/fast", seconds());
+    nothing_is_lost("/fast", load_seconds());
 }
 
 #[test]
 fn files_at_full_speed_lose_nothing() {
-    nothing_is_lost("/fast-file", seconds().min(10));
+    nothing_is_lost("/fast-file", load_seconds().min(10));
 }
 
 /// Causes of `sensor_lost_total` of which each count is one request on one side; the other causes tell of detail or

@@ -3,11 +3,17 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
-use tests::cards::{card, masked, search};
+use memchr::memmem;
+use tempfile::TempDir;
+use tests::cards::{card, masked, search, whole};
+use tests::link::Link;
+use tests::logs::{Piped, Script};
 use tests::process::program;
-use tests::sensor::{SETTLE, Sensor};
-use tests::wait::{patience, wait_until};
+use tests::receiver::{Lines, Traces};
+use tests::sensor::{Options, SETTLE, Sensor, binary};
+use tests::wait::{load_seconds, patience, wait_until};
 
 const REQUESTS: u64 = 400;
 
@@ -104,4 +110,130 @@ fn the_arguments_of_programs_stay_in_the_kernel() {
     let (found, in_ring) = search(sensor.id());
     assert!(found.is_empty(), "in the sensor's memory: {found:?}");
     assert!(in_ring, "the ring buffer was not searched");
+}
+
+/// The switch is for measurements, and in programs that are built for them alone.
+#[test]
+fn no_sensor_can_leave_masking_out() {
+    let program = std::fs::read(binary()).expect("read the sensor");
+    assert!(memmem::find(&program, b"mask_head_steps").is_some(), "the sensor has no eBPF programs");
+    assert_eq!(memmem::find(&program, b"UNMASKED"), None);
+    let sensor = Sensor::start();
+    assert!(sensor.stderr().contains("which masks card numbers"), "{}", sensor.stderr());
+    assert_eq!(sensor.metrics().count("sensor_mask_layer", &[("layer", "kernel")]), 1);
+    assert_eq!(sensor.metrics().select("sensor_mask_layer", &[]).count(), 1);
+}
+
+/// Writes the lines of a file again and again for some seconds, a hundred of them a tenth of a second.
+const WRITER: &str = "
+import os, sys, time
+lines = open(sys.argv[1], 'rb').read().splitlines(keepends=True)
+start, at = time.monotonic(), 0
+while time.monotonic() < start + float(sys.argv[2]):
+    for _ in range(100):
+        os.write(1, lines[at % len(lines)])
+        at += 1
+    time.sleep(max(0, start + at / 1000 - time.monotonic()))
+print('lines', at, file=sys.stderr)
+";
+
+/// A line of each form that loggers have.
+fn line(index: u64) -> String {
+    let plain = card(index);
+    let groups = [&plain[..4], &plain[4..8], &plain[8..12], &plain[12..]];
+    match index % 4 {
+        0 => format!("2026-11-27T10:11:12.123Z INFO paid by {plain}\n"),
+        1 => format!(
+            "{{\"level\":\"info\",\"pan\":{plain},\"{plain}\":{{\"n\":[\"{}\"]}}}}\n",
+            groups.join("-")
+        ),
+        2 => format!("level=info card={} msg=\"{}\"\n", groups.join("."), groups.join(" ")),
+        _ => format!("카드{plain}번 {index}\n"),
+    }
+}
+
+/// Requests on one connection until `end`, each with a number in path, query, host and headers; how many there were.
+fn requests(end: Instant, first: u64) -> u64 {
+    let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
+    let mut count = 0;
+    while Instant::now() < end {
+        let card = card(first + count % 10_000);
+        let head = format!(
+            "POST /pay/{card}/now?pan={card} HTTP/1.1\r\nHost: {card}.shop\r\nUser-Agent: till {card}\r\n\
+             Tracestate: till={card}\r\nX-Card: {card}\r\nContent-Length: 0\r\n\r\n"
+        );
+        link.request(head.as_bytes());
+        link.response(format!("HTTP/1.1 200 OK\r\nX-Card: {card}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        count += 1;
+    }
+    count
+}
+
+/// Numbers in all that is captured at once, for a minute: the sensor's memory holds none of them, nothing that it told or
+/// sent does, and the last gate had nothing to do.
+#[test]
+fn a_minute_of_load_leaves_no_number() {
+    const LINES: u64 = 10_000;
+    let (seconds, script) = (load_seconds(), Script::new(".py", WRITER));
+    let text = script.directory().join("text");
+    std::fs::write(&text, (0..LINES).map(line).collect::<String>()).expect("write a file");
+    let (lines, traces, spool) =
+        (Lines::start(204), Traces::start(200), TempDir::new().expect("make a directory"));
+    let ship = format!(
+        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  traces: {{sample_percent: 1}}\n  receivers:\n  \
+         - {{name: loki, protocol: loki, url: '{}'}}\n  - {{name: tempo, protocol: otlp_http, url: '{}'}}\n",
+        spool.path().display(),
+        lines.url(),
+        traces.url()
+    );
+    let sensor = Options::default().yaml(&ship).argument("--logs").argument(&script.name).start();
+
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (exchanges, written) = std::thread::scope(|scope| {
+        let connections = [0, 10_000].map(|first| scope.spawn(move || requests(end, first)));
+        let mut writer = script.run("python3");
+        let writer = Piped::start(writer.arg(&text).arg(seconds.to_string()));
+        let mut programs = 20_000;
+        while Instant::now() < end {
+            let status = program("true").arg(format!("--pan={}", card(programs))).status().expect("run true");
+            assert!(status.success());
+            programs += 1;
+            // A program's start is none of what makes the load.
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let (stdout, stderr) = writer.succeed(30);
+        let said: u64 = stderr.trim().strip_prefix("lines ").expect("a count").parse().expect("a number");
+        assert_eq!(stdout.lines().count() as u64, said);
+        let exchanges: u64 = connections.map(|made| made.join().expect("a connection")).iter().sum();
+        (exchanges, said)
+    });
+    sensor.barrier();
+    let count = |name: &str, labels: &[(&str, &str)]| sensor.metrics().count(name, labels);
+    wait_until("all lines to be told", patience(60), || {
+        let told = count("sensor_log_records_total", &[]) + count("sensor_log_lines_lost_total", &[]);
+        (told >= written).then_some(())
+    });
+    wait_until("lines and spans to be taken", patience(SETTLE), || {
+        (lines.requests() > 0 && traces.requests() > 0).then_some(())
+    });
+
+    let (found, in_ring) = search(sensor.id());
+    assert!(found.is_empty(), "in the sensor's memory: {found:?}");
+    assert!(in_ring, "the ring buffer was not searched");
+    // Six in a request and one in its response, on either side, and one in a line at least.
+    let counted = count("sensor_masked_total", &[("layer", "kernel"), ("rule", "card")]);
+    eprintln!("{exchanges} exchanges, {written} lines, {counted} numbers masked");
+    assert!(
+        counted >= exchanges * 14 + written,
+        "{counted} numbers of {exchanges} exchanges, {written} lines"
+    );
+    assert_eq!(count("sensor_mask_gate_hits_total", &[]), 0);
+    let pages = ["/metrics", "/status", "/status.json"].map(|path| sensor.page(path)).concat();
+    let stopped = sensor.stop();
+    assert!(stopped.status.success(), "{}", stopped.stderr);
+    let (sent, spans) = (format!("{:?}", lines.taken()), format!("{:?}", traces.taken()));
+    assert!(sent.contains("402400******") && spans.contains("402400******"), "nothing masked was sent");
+    for (of, text) in [("pages", pages), ("stderr", stopped.stderr), ("lines", sent), ("spans", spans)] {
+        assert_eq!(whole(text.as_bytes()).next(), None, "{of}");
+    }
 }

@@ -28,20 +28,16 @@ impl Text for [u8] {
         }
     }
 
+    #[inline]
     fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64 {
-        let whole = self.get(at as usize..).and_then(|rest| rest.get(..(WORDS * WORD) as usize));
-        if let Some(block) = whole {
-            let words = block.as_chunks::<{ WORD as usize }>().0;
-            return collect((0..WORDS).zip(words).map(|(_, word)| u64::from_le_bytes(*word)), outside);
-        }
-        collect(
-            (0..WORDS).map(|word| {
-                let at = at.wrapping_add(word * WORD) as usize;
-                let rest = self.get(at..).unwrap_or_default();
-                rest.iter().take(WORD as usize).rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-            }),
-            outside,
-        )
+        let rest = self.get(at as usize..).unwrap_or_default();
+        let mut end = [0; 64];
+        let block = rest.get(..(WORDS * WORD) as usize).unwrap_or_else(|| {
+            end[..rest.len()].copy_from_slice(rest);
+            &end
+        });
+        let words = block.as_chunks::<{ WORD as usize }>().0;
+        collect((0..WORDS).zip(words).map(|(_, word)| u64::from_le_bytes(*word)), outside)
     }
 }
 

@@ -18,6 +18,7 @@ use super::cgroup::{ContainerId, InContainer};
 use super::directory::{Directory, Found};
 use super::name::service_name;
 use super::workload::Identity;
+use crate::mask::without_cards;
 
 /// The most processes to remember; the one not seen for the longest time is forgotten.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -94,7 +95,7 @@ impl Processes {
     pub fn get(&mut self, tgid: u32, comm: [u8; 16]) -> Known {
         self.find(tgid).unwrap_or_else(|| {
             let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-            let name = String::from_utf8_lossy(&comm[..end]).into_owned().into();
+            let name = without_cards(&String::from_utf8_lossy(&comm[..end])).into();
             let known = Known { name, container: None };
             self.known.put(tgid, known.clone());
             known
@@ -187,6 +188,12 @@ mod tests {
         processes.exec(NOBODY, b"old", b"old\0");
         processes.fork(NOBODY, NOBODY + 5);
         assert_eq!(&*processes.name(NOBODY, COMM), "thread-1");
+    }
+
+    #[test]
+    fn no_name_is_a_card_number() {
+        let mut processes = Processes::default();
+        assert_eq!(&*processes.name(NOBODY, *b"371449635398431\0"), "***********8431");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use regex::Regex;
 use super::continuation::{State, is_exception, is_frame};
 use super::line::Line;
 use super::text::text;
+use super::writers::Writers;
 use super::written::WriteId;
 
 /// Threads whose records wait at once; beyond, the one that waited longest is told.
@@ -43,7 +44,7 @@ pub(super) struct Assembled {
     pub(super) text: String,
     pub(super) time_ns: u64,
     pub(super) is_cut: bool,
-    /// All of it was written by one thread, in writes that held nothing else.
+    /// All of it was written by one thread, in writes that held nothing else, and is that thread's own.
     pub(super) is_apart: bool,
     /// When its last bytes were written.
     pub(super) last_ns: u64,
@@ -59,17 +60,19 @@ pub(super) struct Assembled {
 pub(super) struct Assembler {
     rules: Rules,
     waiting: LruCache<Key, Assembled>,
+    writers: Writers,
 }
 
 impl Assembler {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, waiting: LruCache::unbounded() }
+        Self { rules, waiting: LruCache::unbounded(), writers: Writers::default() }
     }
 
     /// Takes the next line, and hands on the records that it ends.
     pub(super) fn push(&mut self, line: &Line<'_>, out: &mut impl FnMut(Assembled)) {
         let text = text(line.bytes, self.rules.strip_ansi);
         let key = (line.pipe, line.tgid, line.tid);
+        self.writers.wrote(line.tgid, line.tid);
         let mut next = Assembled {
             pipe: line.pipe,
             tgid: line.tgid,
@@ -101,10 +104,11 @@ impl Assembler {
                         } else {
                             if same_write {
                                 // A buffer was flushed, and what is in it may be of other threads.
+                                self.writers.flushed_many(line.tgid);
                                 waiting.is_apart = false;
                                 next.is_apart = false;
                             }
-                            waiting.leave(out);
+                            waiting.leave(&mut self.writers, out);
                         }
                     }
                 }
@@ -116,7 +120,7 @@ impl Assembler {
         if self.waiting.len() > WAITING
             && let Some((_, oldest)) = self.waiting.pop_lru()
         {
-            oldest.leave(out);
+            oldest.leave(&mut self.writers, out);
         }
     }
 
@@ -125,7 +129,7 @@ impl Assembler {
         if self.waiting.peek(&key).is_some_and(|waiting| !waiting.state.waits())
             && let Some(waiting) = self.waiting.pop(&key)
         {
-            waiting.leave(out);
+            waiting.leave(&mut self.writers, out);
         }
     }
 
@@ -136,14 +140,14 @@ impl Assembler {
             && oldest.last_ns.saturating_add(self.rules.wait_ns) <= now_ns
             && let Some((_, oldest)) = self.waiting.pop_lru()
         {
-            oldest.leave(out);
+            oldest.leave(&mut self.writers, out);
         }
     }
 
     /// Hands on all that waits.
     pub(super) fn finish(&mut self, out: &mut impl FnMut(Assembled)) {
         while let Some((_, oldest)) = self.waiting.pop_lru() {
-            oldest.leave(out);
+            oldest.leave(&mut self.writers, out);
         }
     }
 }
@@ -185,12 +189,14 @@ impl Assembled {
         self.text.push_str(line);
     }
 
-    fn leave(mut self, out: &mut impl FnMut(Self)) {
+    fn leave(mut self, writers: &mut Writers, out: &mut impl FnMut(Self)) {
         if let Some(mut before) = self.before.take() {
+            writers.flushed_many(self.tgid);
             before.is_apart = false;
             self.is_apart = false;
-            before.leave(out);
+            before.leave(writers, out);
         }
+        self.is_apart &= !writers.share(self.tgid);
         if self.lines > 1 {
             let whole = self.text.trim_end_matches('\n').len();
             self.text.truncate(whole);

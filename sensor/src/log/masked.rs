@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::fields::fields;
 use super::record::Record;
@@ -15,11 +15,19 @@ pub(super) fn mask(masker: &Masker, record: &mut Record) {
         // Fields are what the text says.
         record.attributes = fields(&record.body).unwrap_or_default();
     }
-    record.attributes.iter_mut().for_each(|(name, value)| mask_value(masker, name, value));
+    mask_fields(masker, &mut record.attributes, record.body.contains('\\'));
 }
 
-/// A text may be escaped in the line, and be plain here.
-fn mask_value(masker: &Masker, name: &str, value: &mut Value) {
+/// What is escaped in the line is plain here, names of fields too.
+fn mask_fields(masker: &Masker, fields: &mut Map<String, Value>, has_escapes: bool) {
+    fields.iter_mut().for_each(|(name, value)| mask_value(masker, name, value, has_escapes));
+    if has_escapes && fields.keys().any(|name| matches!(masker.text(name), Cow::Owned(_))) {
+        let named = std::mem::take(fields).into_iter();
+        *fields = named.map(|(name, value)| (masker.text(&name).into_owned(), value)).collect();
+    }
+}
+
+fn mask_value(masker: &Masker, name: &str, value: &mut Value, has_escapes: bool) {
     match value {
         Value::String(text) => {
             let clean = masker.field(name, text);
@@ -27,8 +35,17 @@ fn mask_value(masker: &Masker, name: &str, value: &mut Value) {
                 *text = clean.into_owned();
             }
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| mask_value(masker, name, value)),
-        Value::Object(fields) => fields.iter_mut().for_each(|(name, value)| mask_value(masker, name, value)),
+        Value::Number(number) if number.is_f64() => {
+            // The line may have an exponent in it.
+            let text = number.to_string();
+            if let Cow::Owned(clean) = masker.text(&text) {
+                *value = Value::String(clean);
+            }
+        }
+        Value::Array(values) => {
+            values.iter_mut().for_each(|value| mask_value(masker, name, value, has_escapes));
+        }
+        Value::Object(fields) => mask_fields(masker, fields, has_escapes),
         _ => {}
     }
 }
@@ -48,6 +65,8 @@ mod tests {
             r#"{"card":"4111111111111111","number":4111111111111111,"more":{"of":["4111-1111-1111-1111"]}}"#,
             r#"{"escaped":"4111\u00201111 1111 1111"}"#,
             "card=4111111111111111 level=info",
+            r#"{"4111111111111111":{"4111\u00201111\u00201111\u00201111":"\u0034111111111111111"}}"#,
+            r#"{"number":4.111111111111111e15,"more":[41.11111111111111e14]}"#,
         ] {
             let mut record = Record {
                 time_unix_ns: 1,

@@ -25,6 +25,7 @@ mod record;
 mod severity;
 mod streams;
 mod text;
+mod writers;
 mod written;
 
 pub use choice::{Choice, ChoiceError};

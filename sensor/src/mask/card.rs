@@ -30,11 +30,6 @@ pub(super) fn settle(text: &mut [u8]) -> u64 {
     all
 }
 
-/// Whether something in a text looks masked already, by the kernel or here.
-pub(super) fn is_masked(text: &[u8]) -> bool {
-    memmem::find(text, b"**").is_some()
-}
-
 /// Masks card numbers.
 pub(super) fn mask(text: &mut Cow<'_, [u8]>, counts: &Counts) {
     let hits = in_place_if_any(text) + full_width(text);

@@ -92,7 +92,7 @@ impl Masker {
         if wanted.card {
             card::mask(&mut clean, &self.counts);
         }
-        if wanted.any_rule() || card::is_masked(&clean) {
+        if wanted.any_rule() || wanted.masked || matches!(clean, Cow::Owned(_)) {
             self.rules.apply(&mut clean, wanted, &self.counts);
         }
         for (index, rule) in self.custom.iter().enumerate() {
@@ -103,7 +103,7 @@ impl Masker {
             // What was masked may leave digits side by side that look like another card: the last gate would find them.
             self.counts.add(count::Rule::Card, card::settle(text));
         }
-        if card::is_masked(&clean) {
+        if wanted.masked || matches!(clean, Cow::Owned(_)) {
             card::quote_numbers(&mut clean);
         }
         clean
@@ -132,11 +132,16 @@ impl Masker {
         self.text(value)
     }
 
-    /// Masks the texts of an exchange: path, query, host and header values. Those that need no mask are remembered.
+    /// Masks the texts of an exchange: method, path, query, host and header values. Those that need no mask are remembered.
     pub fn exchange(&self, exchange: &mut Exchange, clean: &mut Clean) {
         let texts = [&mut exchange.path, &mut exchange.query, &mut exchange.host];
         let headers = exchange.request_headers.iter_mut().filter(|(name, _)| !is_trace_context(name));
-        for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)) {
+        // Known methods are borrowed.
+        let method = match &mut exchange.method {
+            Cow::Owned(method) => Some(method),
+            Cow::Borrowed(_) => None,
+        };
+        for text in texts.into_iter().flatten().chain(headers.map(|(_, value)| value)).chain(method) {
             clean.mask(text, self);
         }
     }

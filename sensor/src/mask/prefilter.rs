@@ -1,7 +1,7 @@
 //! What a text could hold: one look that most texts do not get beyond.
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-use memchr::{memchr, memmem};
+use aho_corasick::{AhoCorasick, PatternID, packed};
+use memchr::{memchr_iter, memmem::Finder};
 use sensor_common::mask::{Text as _, WORD, may_hold, no_digits};
 
 use crate::config;
@@ -36,7 +36,11 @@ const WORDS: [(&str, Kind); 26] = [
     ("계좌", Kind::Person),
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Bytes of a text that are searched for words at once; the next ones begin with the last [`LONGEST_WORD`] of them.
+const WINDOW: usize = 512;
+const LONGEST_WORD: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Person,
     Secret,
@@ -51,6 +55,8 @@ pub(super) struct Wanted {
     pub(super) email: bool,
     pub(super) account: bool,
     pub(super) secret: bool,
+    /// Something looks masked already, by the kernel or here.
+    pub(super) masked: bool,
 }
 
 impl Wanted {
@@ -60,19 +66,22 @@ impl Wanted {
 }
 
 pub(super) struct Prefilter {
-    words: Option<AhoCorasick>,
+    words: Words,
+    wide: Finder<'static>,
+    stars: Finder<'static>,
     person: bool,
     secret: bool,
 }
 
 impl Prefilter {
     pub(super) fn new(settings: &config::Mask) -> Self {
-        let words = AhoCorasick::builder()
-            .ascii_case_insensitive(true)
-            .match_kind(MatchKind::LeftmostFirst)
-            .kind(Some(AhoCorasickKind::DFA))
-            .build(WORDS.iter().map(|(word, _)| word));
-        Self { words: words.ok(), person: settings.person, secret: settings.secret }
+        Self {
+            words: Words::new(),
+            wide: Finder::new(&[0xef, 0xbc]),
+            stars: Finder::new(b"**"),
+            person: settings.person,
+            secret: settings.secret,
+        }
     }
 
     pub(super) fn secrets(&self) -> bool {
@@ -80,32 +89,87 @@ impl Prefilter {
     }
 
     pub(super) fn look(&self, text: &[u8]) -> Wanted {
-        let wide = memmem::find(text, &[0xef, 0xbc]).is_some();
-        let mut wanted = Wanted { card: wide || may_hold(text), ..Wanted::default() };
+        let mut wanted = Wanted {
+            card: self.wide.find(text).is_some() || may_hold(text),
+            masked: self.stars.find(text).is_some(),
+            ..Wanted::default()
+        };
         if self.person {
             (wanted.resident, wanted.phone) = numbers(text);
-            wanted.email = memchr(b'@', text).is_some();
+            wanted.email = memchr_iter(b'@', text).any(|at| may_be_address(text, at));
         }
-        if !self.person && !self.secret {
-            return wanted;
-        }
-        let Some(words) = &self.words else {
-            return Wanted { email: self.person, account: self.person, secret: self.secret, ..wanted };
-        };
-        for found in words.find_iter(text) {
-            match WORDS[found.pattern().as_usize()].1 {
-                Kind::Secret => wanted.secret = self.secret,
-                Kind::Person => {
-                    wanted.email |= self.person;
-                    wanted.account |= self.person;
+        if self.person || self.secret {
+            self.words.search(text, |kind| {
+                match kind {
+                    Kind::Secret => wanted.secret = self.secret,
+                    Kind::Person => {
+                        wanted.email |= self.person;
+                        wanted.account |= self.person;
+                    }
                 }
-            }
-            if wanted.secret && (wanted.account || !self.person) {
-                break;
-            }
+                (wanted.secret || !self.secret) && (wanted.account || !self.person)
+            });
         }
         wanted
     }
+}
+
+/// Whether what is around the at sign at `at` may be of an address.
+fn may_be_address(text: &[u8], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|at| text.get(at));
+    let behind = text.get(at + 1);
+    let is_local =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-');
+    before.is_some_and(is_local) && behind.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// Finds [`WORDS`], whatever the case of their letters. What it finds may be none, but it misses none.
+enum Words {
+    /// Many bytes at once, in a text without the bit that tells ASCII letters' case.
+    Folded(packed::Searcher),
+    /// Byte by byte, on processors that have no instructions for it.
+    Bytes(Option<AhoCorasick>),
+}
+
+impl Words {
+    fn new() -> Self {
+        let folded = WORDS.map(|(word, _)| word.bytes().map(fold).collect::<Vec<u8>>());
+        if let Some(searcher) = packed::Config::new().builder().extend(folded).build() {
+            return Self::Folded(searcher);
+        }
+        let words = WORDS.iter().map(|(word, _)| word);
+        Self::Bytes(AhoCorasick::builder().ascii_case_insensitive(true).build(words).ok())
+    }
+
+    /// Calls `take` with the kind of each word that is found, until that is enough.
+    fn search(&self, text: &[u8], mut take: impl FnMut(Kind) -> bool) {
+        let kind = |pattern: PatternID| WORDS[pattern.as_usize()].1;
+        match self {
+            Self::Folded(searcher) => {
+                let (mut folded, mut rest) = ([0; WINDOW], text);
+                loop {
+                    let part = rest.get(..WINDOW).unwrap_or(rest);
+                    folded.iter_mut().zip(part).for_each(|(folded, byte)| *folded = fold(*byte));
+                    let mut found = searcher.find_iter(&folded[..part.len()]);
+                    if found.any(|found| take(kind(found.pattern()))) || part.len() == rest.len() {
+                        return;
+                    }
+                    rest = &rest[WINDOW - LONGEST_WORD..];
+                }
+            }
+            Self::Bytes(Some(words)) => {
+                words.find_iter(text).any(|found| take(kind(found.pattern())));
+            }
+            Self::Bytes(None) => {
+                [Kind::Person, Kind::Secret].into_iter().any(take);
+            }
+        }
+    }
+}
+
+/// The byte without the bit that tells ASCII letters' case.
+const fn fold(byte: u8) -> u8 {
+    byte | 0x20
 }
 
 /// Whether there are digits of the shape of a resident registration number, and of a telephone number.
@@ -138,6 +202,46 @@ fn numbers(text: &[u8]) -> (bool, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_found_wherever_they_stand() {
+        let both = Words::new();
+        let bytes = Words::Bytes(
+            AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS.map(|(word, _)| word)).ok(),
+        );
+        assert!(WORDS.iter().all(|(word, _)| word.len() <= LONGEST_WORD && word.len() >= 3));
+        for (word, kind) in WORDS {
+            for before in (0..40).chain(WINDOW - 30..WINDOW + 30).chain(2 * WINDOW - 60..2 * WINDOW + 20) {
+                for behind in [0, 1, 100] {
+                    let text = "z".repeat(before) + &word.to_uppercase() + &"z".repeat(behind);
+                    for words in [&both, &bytes] {
+                        let mut found = Vec::new();
+                        words.search(text.as_bytes(), |kind| {
+                            found.push(kind);
+                            false
+                        });
+                        assert!(found.contains(&kind), "{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_other_at_signs() {
+        let filter = Prefilter::new(&config::Mask::default());
+        for (text, is_one) in [
+            ("kim@pay.example", true),
+            ("a%@b", true),
+            ("{\"@timestamp\":1}", false),
+            ("@", false),
+            ("a@", false),
+            ("user @host", false),
+            ("x@1.example", true),
+        ] {
+            assert_eq!(filter.look(text.as_bytes()).email, is_one, "{text}");
+        }
+    }
 
     #[test]
     fn shapes_are_found_wherever_they_stand() {

@@ -71,7 +71,7 @@ impl Rules {
 
     /// Applies the rules that a text is for.
     pub(super) fn apply(&self, text: &mut Cow<'_, [u8]>, wanted: Wanted, counts: &Counts) {
-        if wanted.card || super::card::is_masked(text) {
+        if wanted.card || wanted.masked {
             let track = replace(&self.track_1, text, |found, _| join(&[&found[1], b"^***"]));
             counts.add(Rule::Track, track);
             counts.add(Rule::Track, replace(&self.track_2, text, |found, _| join(&[&found[1], b"***"])));

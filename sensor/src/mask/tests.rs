@@ -178,6 +178,24 @@ fn names_have_no_cards() {
 }
 
 #[test]
+fn an_exchange_has_no_cards() {
+    let text = || "a-4111111111111111".to_owned();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-6011000990139424-01";
+    let mut exchange = Exchange {
+        method: Cow::Owned(text()),
+        path: Some(text()),
+        query: Some(text()),
+        host: Some(text()),
+        request_headers: vec![("user-agent", text()), ("traceparent", trace.to_owned())],
+        ..crate::metric::fixture::exchange()
+    };
+    masker().exchange(&mut exchange, &mut Clean::default());
+    let told = format!("{exchange:?}");
+    assert_eq!(told.matches("a-411111******1111").count(), 5, "{told}");
+    assert!(!told.contains("4111111111111111") && told.contains(trace), "{told}");
+}
+
+#[test]
 fn the_gate_finds_what_is_left() {
     let mut payload = b"\x00\x12line 4111111111111111\xff 5555-5555-5555-4444".to_vec();
     assert_eq!(gate(&mut payload), 2);

@@ -1,6 +1,7 @@
 //! The `traceparent` header of W3C Trace Context.
 
 use super::b3;
+use crate::mask::without_cards;
 
 /// In the flags of a trace: the caller may have recorded it.
 pub(super) const SAMPLED: u8 = 1;
@@ -66,7 +67,8 @@ impl TraceParent {
     }
 }
 
-/// `tracestate`, several fields joined as section 3.3.1.1 says. Empty when there is none, or none that is certain.
+/// `tracestate` without card numbers, several fields joined as section 3.3.1.1 says. Empty when there is none, or none that
+/// is certain.
 pub(super) fn trace_state(fields: Fields<'_>) -> String {
     let values: Vec<&str> = fields
         .iter()
@@ -75,7 +77,15 @@ pub(super) fn trace_state(fields: Fields<'_>) -> String {
         .collect();
     let state = values.join(",");
     let is_sane = state.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
-    if is_sane && state.len() <= STATE_LIMIT { state } else { String::new() }
+    if !is_sane || state.len() > STATE_LIMIT {
+        return String::new();
+    }
+    // OpenTelemetry's own member holds numbers by which all nodes decide alike.
+    let clean = |member: &str| match member.trim_start().starts_with("ot=") {
+        true => member.to_owned(),
+        false => without_cards(member),
+    };
+    state.split(',').map(clean).collect::<Vec<_>>().join(",")
 }
 
 /// The value of a field that is there once.
@@ -170,5 +180,7 @@ mod tests {
         assert_eq!(state(&[]), "");
         assert_eq!(state(&["a=\u{fffd}"]), "");
         assert_eq!(state(&[&"x".repeat(STATE_LIMIT + 1)]), "");
+        let (card, random) = ("till=4111111111111111", "ot=th:0;rv:62012345678901");
+        assert_eq!(state(&[card, random]), "till=411111******1111,ot=th:0;rv:62012345678901");
     }
 }

@@ -37,6 +37,7 @@ pub(crate) struct Options {
 struct Report {
     kernel: Vec<Captured>,
     engine: Vec<Engine>,
+    others: Vec<Others>,
 }
 
 /// Nanoseconds a write of one text.
@@ -63,6 +64,15 @@ struct Engine {
     lines: u64,
     masked: u64,
     rates: Vec<f64>,
+}
+
+/// Numbers that are no cards, and how many of them were masked.
+#[derive(Deserialize)]
+struct Others {
+    text: String,
+    count: u32,
+    kernel: u32,
+    daemon: u32,
 }
 
 pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -128,6 +138,18 @@ fn text(report: &Report, rounds: u32, machine: &str) -> Option<String> {
             rates.text(0)
         );
     }
+    let _ = writeln!(
+        out,
+        "\nLong numbers that are no cards, and how many are masked all the same because they begin like one, or hold one that \
+         begins so, and pass the Luhn test:\n"
+    );
+    let _ = writeln!(out, "| numbers | tried | masked in the kernel | masked in the daemon |");
+    let _ = writeln!(out, "| --- | ---: | ---: | ---: |");
+    for others in &report.others {
+        let share = |masked: u32| 100.0 * f64::from(masked) / f64::from(others.count);
+        let (kernel, daemon) = (share(others.kernel), share(others.daemon));
+        let _ = writeln!(out, "| {} | {} | {kernel:.2} % | {daemon:.2} % |", others.text, others.count);
+    }
     goals(&mut out, report)?;
     Some(out)
 }
@@ -184,6 +206,7 @@ mod tests {
                 masked: 1,
                 rates: vec![rate],
             }],
+            others: vec![Others { text: "ids".to_owned(), count: 1000, kernel: 5, daemon: 6 }],
         }
     }
 
@@ -193,6 +216,7 @@ mod tests {
         assert!(body.contains(
             "| 150 bytes without a digit | 200 (190 to 210) | 260 (250 to 270) | 60 (60 to 60) | 0.40 |"
         ));
+        assert!(body.contains("| ids | 1000 | 0.50 % | 0.60 % |"), "{body}");
         assert!(body.contains("- PASS: 150 bytes without a digit, 0.40 ns a byte"), "{body}");
         assert!(body.contains("- PASS: 150 bytes with a card, 60 ns"), "{body}");
         assert!(body.contains("- PASS: lines in the daemon, 500 MB/s"), "{body}");
@@ -207,6 +231,9 @@ mod tests {
     #[test]
     fn without_a_round_there_is_no_section() {
         let none = Captured { text: "a".to_owned(), bytes: 1, without: vec![], with: vec![] };
-        assert_eq!(text(&Report { kernel: vec![none], engine: vec![] }, 0, "a machine"), None);
+        assert_eq!(
+            text(&Report { kernel: vec![none], engine: vec![], others: vec![] }, 0, "a machine"),
+            None
+        );
     }
 }
