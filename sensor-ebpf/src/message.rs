@@ -76,7 +76,8 @@ pub(crate) fn tls(word: u64, known: u32, length: u32) -> Tls {
         return Tls::Data;
     }
     // A hello of a client or a server that is at least as long as its fixed parts, and no longer than 64 KiB.
-    let is_hello = length == HEADER || known == 8 && matches!(word >> 40 & 0xff, 1 | 2) && word >> 48 & 0xff == 0;
+    let is_hello =
+        length == HEADER || known == 8 && matches!(word >> 40 & 0xff, 1 | 2) && word >> 48 & 0xff == 0;
     if kind == HANDSHAKE && size > 40 && is_hello { Tls::Hello } else { Tls::No }
 }
 

@@ -18,7 +18,10 @@ fn operation(bytes: &[u8]) -> Option<((u8, u8, &[u8]), &[u8])> {
 fuzz_target!(|bytes: &[u8]| {
     if let Some(hello) = ClientHello::parse(bytes) {
         let name = hello.server_name.unwrap_or_default();
-        assert!(name.len() <= 253 && !name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic()));
+        assert!(
+            name.len() <= 253
+                && !name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic())
+        );
         assert!(hello.alpn.iter().all(|name| !name.is_empty() && name.len() <= 255));
     }
     if let Some(hello) = ServerHello::parse(bytes) {

@@ -131,7 +131,14 @@ pub static DNS_NAMES_FOLDED: Family = counter(
 pub static TLS: [&Family; 1] = [&latency(
     "tls_handshake_duration_seconds",
     "From the first byte of the client's hello to that of the client's Finished, or to what ended the handshake before.",
-    &["service_name", "role", "tls_client_server_name", "tls_protocol_version", "tls_next_protocol", "error_type"],
+    &[
+        "service_name",
+        "role",
+        "tls_client_server_name",
+        "tls_protocol_version",
+        "tls_next_protocol",
+        "error_type",
+    ],
 )];
 /// Names that found no room.
 pub static TLS_NAMES_FOLDED: Family = counter(
