@@ -62,10 +62,7 @@ pub(crate) fn observe_on(
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
     let connection = unsafe { &mut *connection };
-    if connection.flags & (HTTP2 | OPAQUE) != 0 {
-        if connection.flags & OPAQUE != 0 {
-            return Ok(Next::Done);
-        }
+    if connection.flags & HTTP2 != 0 {
         return http2::start(operation, connection, &scratch.buffers);
     }
     known(operation, connection, scratch)
