@@ -167,12 +167,13 @@ pub const EXECUTABLE_CAPACITY: usize = 64;
 pub const HEAD_CAPACITY: usize = 4096;
 /// The most bytes of a TLS handshake that are captured of each direction: its hello, and of the client what it sends
 /// until it has finished. The hello of a client with a post-quantum key takes some 1800.
-pub const HANDSHAKE_BYTES: u32 = HEAD_CAPACITY as u32;
+pub const HANDSHAKE_BYTES: u32 = 4096;
 /// Head bytes captured by default.
 pub const HEAD_DEFAULT: u32 = 1024;
 /// The most argument bytes an exec record carries.
 pub const ARGUMENTS_CAPACITY: usize = 512;
 
+const _: () = assert!(HANDSHAKE_BYTES as usize <= HEAD_CAPACITY);
 const _: () = assert!(size_of::<Prefix>() == 8);
 const _: () = assert!(size_of::<Task>() == 24);
 const _: () = assert!(size_of::<Tuple>() == 48);
