@@ -206,7 +206,7 @@ fn protocols(data: &[u8]) -> Option<Vec<&[u8]>> {
 }
 
 fn text(name: &[u8]) -> Option<String> {
-    let is_text = name.iter().all(|byte| byte.is_ascii_graphic());
+    let is_text = name.iter().all(u8::is_ascii_graphic);
     is_text.then(|| String::from_utf8(name.to_vec()).ok())?
 }
 
