@@ -15,3 +15,4 @@ pub mod log;
 pub mod mask;
 pub mod offsets;
 pub mod record;
+pub mod target;

@@ -72,6 +72,8 @@ pub struct Opened {
     pub tgid: u32,
     /// The process that made it.
     pub parent: u32,
+    /// Number of its control group of version 2 (`cgroup_id`).
+    pub cgroup: u64,
     /// Numbers of the pipes at descriptors 1 and 2; 0 where there is another file, or none.
     pub numbers: [u64; 2],
     /// What the pipes are.
@@ -169,7 +171,7 @@ impl LogCounter {
 
 const _: () = assert!(size_of::<PipeKey>() == 16);
 const _: () = assert!(size_of::<Chunk>() == 48);
-const _: () = assert!(size_of::<Opened>() == 128);
+const _: () = assert!(size_of::<Opened>() == 136);
 const _: () = assert!(size_of::<Writer>() == 16);
 
 // SAFETY: integers and byte arrays only, and the size asserts above leave no room for implicit padding.

@@ -156,6 +156,8 @@ pub struct Process {
     pub tgid: u32,
     /// For a fork the parent process, else 0.
     pub parent: u32,
+    /// Number of its control group of version 2 (`cgroup_id`); for a fork 0.
+    pub cgroup: u64,
     /// File name of the executable, without its folders, NUL-padded and cut at [`EXECUTABLE_CAPACITY`]; for a
     /// fork empty.
     pub executable: [u8; EXECUTABLE_CAPACITY],
@@ -180,7 +182,7 @@ const _: () = assert!(size_of::<Tuple>() == 48);
 const _: () = assert!(size_of::<Head>() == 160);
 const _: () = assert!(size_of::<Frames>() == 112);
 const _: () = assert!(size_of::<Close>() == 80);
-const _: () = assert!(size_of::<Process>() == 80);
+const _: () = assert!(size_of::<Process>() == 88);
 
 /// A record that can be copied from and to bytes.
 ///

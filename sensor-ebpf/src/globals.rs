@@ -29,9 +29,9 @@ static HANDSHAKE_BYTES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SENSOR_TGID: Global<u32> = Global::new(0);
 
-/// 1 when only the processes in the map `TARGETS` are targets, 0 when all are.
+/// What the map `TARGETS` means, in the words of [`sensor_common::target`].
 #[unsafe(no_mangle)]
-static SELECTED_ONLY: Global<u32> = Global::new(0);
+static TARGET_MODE: Global<u32> = Global::new(0);
 
 /// 1 when connections are followed below HTTP, 0 when they are not.
 #[unsafe(no_mangle)]
@@ -81,8 +81,8 @@ pub(crate) fn sensor_tgid() -> u32 {
 }
 
 #[inline(always)]
-pub(crate) fn selected_only() -> bool {
-    SELECTED_ONLY.load() != 0
+pub(crate) fn target_mode() -> u32 {
+    TARGET_MODE.load()
 }
 
 #[inline(always)]

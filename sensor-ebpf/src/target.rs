@@ -2,6 +2,8 @@
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 
+use sensor_common::target::{ALL, ONLY};
+
 use crate::{globals, maps::TARGETS};
 
 /// Whether the current process is a target. The sensor itself never is.
@@ -22,6 +24,7 @@ pub(crate) fn is(tgid: u32) -> bool {
     if tgid == globals::sensor_tgid() {
         return false;
     }
+    let mode = globals::target_mode();
     // SAFETY: only the presence of the key is used, never the value behind the pointer.
-    !globals::selected_only() || unsafe { TARGETS.get(tgid) }.is_some()
+    mode == ALL || unsafe { TARGETS.get(tgid) }.is_some() == (mode == ONLY)
 }

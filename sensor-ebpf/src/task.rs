@@ -1,6 +1,8 @@
 //! The current process and thread.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_current_task};
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_current_task, generated::bpf_get_current_cgroup_id,
+};
 use sensor_common::{cause::Counter, record::Task};
 
 use crate::{globals::offset, kernel};
@@ -10,6 +12,13 @@ use crate::{globals::offset, kernel};
 pub(crate) fn current() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
+}
+
+/// Number of the current process's control group of version 2.
+#[inline(always)]
+pub(crate) fn cgroup() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_cgroup_id() }
 }
 
 /// Who the current thread is, given who the last one of this connection was. The name is the process's: threads of one

@@ -15,9 +15,9 @@ use sensor::mask::Masker;
 use sensor_common::mask::{State, in_place};
 use serde_json::{Value, json};
 
-/// Writes that are captured in one turn: their records have room in the ring buffer.
+/// Writes that are captured in one turn: the records of two have room in the ring buffer.
 const WRITES: u32 = 4000;
-const RING_BYTES: u32 = 16 << 20;
+const RING_BYTES: u32 = 64 << 20;
 /// Bytes of log text that the daemon's rules are given in one turn.
 const LOG_BYTES: usize = 16 << 20;
 

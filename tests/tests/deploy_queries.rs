@@ -10,14 +10,17 @@ use nix::sys::socket::{setsockopt, sockopt};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use tempfile::TempDir;
+use tests::api_server::ApiServer;
 use tests::client::curl;
 use tests::deploy::{Language, Query, alerts, dashboards, queries};
 use tests::fixtures;
 use tests::link::free_port;
 use tests::logs::{Piped, Script};
-use tests::process::Process;
+use tests::netns::Netns;
+use tests::process::{Process, program};
 use tests::prometheus::Prometheus;
 use tests::receiver::{Lines, Traces};
+use tests::resolver::Resolver;
 use tests::sensor::{Options, Sensor};
 use tests::server::{Kind, Server};
 use tests::wait::{patience, wait_for};
@@ -42,6 +45,20 @@ while True:
     time.sleep(0.1)
 "#;
 
+/// Names that exist and that do not, and a question that nobody answers.
+const LOOKUPS: &str = r#"
+import socket
+for name in ("known.test", "gone.test"):
+    try:
+        socket.getaddrinfo(name, 80)
+    except OSError:
+        pass
+silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+silent.bind(("127.0.0.9", 53))
+question = b"\x12\x34\x01\0\0\1\0\0\0\0\0\0" + b"\6silent\4test\0" + b"\0\1\0\1"
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(question, ("127.0.0.9", 53))
+"#;
+
 /// Queries that may find nothing, and why that is right.
 const EMPTY: [(&str, &str); 1] =
     [("sensor.json: What the kernels lack A", "a kernel that has everything has no line in this table")];
@@ -57,6 +74,9 @@ struct Scene {
     grpc: u16,
     closed: u16,
     directory: TempDir,
+    netns: Netns,
+    _resolver: Resolver,
+    _api: ApiServer,
     _processes: [Process; 1],
     _piped: Piped,
     _spool: TempDir,
@@ -80,10 +100,16 @@ impl Scene {
             traces.url(),
         );
         let logging = Script::new(".py", LOGGING);
-        let options = Options::default().yaml(&ship).flow("interval", "1s").logs("min_severity", "info");
+        let api = ApiServer::start();
+        let options = Options::default()
+            .yaml(&(ship + &api.settings() + "metric: {span_metrics: true}\n"))
+            .logs("min_severity", "info");
+        let options = options.flow("interval", "1s").flow("dns", "{timeout: 1s}");
         let sensor = options.argument("--logs").argument(&logging.name).start();
         let piped = Piped::start(&mut logging.run("python3"));
         let server = Server::start(Kind::Python);
+        let netns = Netns::new();
+        let resolver = Resolver::start(&netns);
         let directory = TempDir::new().expect("make a directory");
         let mut shop = Process::start(&mut python(&directory, "grpc_server.py"));
         let grpc = shop.line("listening ").parse().expect("a port");
@@ -97,6 +123,9 @@ impl Scene {
             grpc,
             closed: free_port(),
             directory,
+            netns,
+            _resolver: resolver,
+            _api: api,
             _processes: [shop],
             _piped: piped,
             _spool: spool,
@@ -113,6 +142,9 @@ impl Scene {
         let _ = Process::start(client.args([self.grpc.to_string(), "1".to_owned()])).succeed(60);
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, self.closed)).is_err());
         reset();
+        let python = program("python3");
+        let mut lookups = self.netns.command(python.get_program().as_ref());
+        let _ = Process::start(lookups.args(["-c", LOOKUPS])).succeed(60);
     }
 
     fn came(&self) -> Came {

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
@@ -130,6 +133,158 @@ fn prometheus_says_what_the_sensor_says() {
     });
     let before = query(&prometheus, &format!("last_over_time({selector}[5m])"));
     assert_eq!(before.len(), expected.len(), "what was there before stays");
+}
+
+/// Settings with these of metrics, a receiver of metrics and one of spans.
+fn both(spool: &Path, metric: &str, metrics: &str, prometheus: &Prometheus, tempo: &Traces) -> Options {
+    let (spool, url, otlp) = (spool.display(), prometheus.write_url(), otlp(tempo));
+    let text = format!(
+        "metric: {{{metric}}}\nship:\n  cluster: test\n  node: {NODE}\n  metrics: {{interval: 1s{metrics}}}\n  \
+         traces: {{sample_percent: 100}}\n  spool: {{directory: {spool}}}\n  receivers:\n  \
+         - {{name: prom, protocol: remote_write, url: '{url}'}}\n  - {{{otlp}}}\n"
+    );
+    Options::default().yaml(&text).exclude(&["prometheus"])
+}
+
+/// Checks that a Prometheus gets exemplars, and that they are of spans that were sent.
+#[track_caller]
+fn exemplars_are_sent_spans(prometheus: &Prometheus, selector: &str, tempo: &Traces) {
+    let exemplars = wait_until("an exemplar", patience(SETTLE), || {
+        Some(prometheus.exemplars(selector)).filter(|exemplars| !exemplars.is_empty())
+    });
+    let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    for (labels, value) in exemplars {
+        assert!(value > 0.0);
+        let is_of = |span: &opentelemetry_proto::tonic::trace::v1::Span| {
+            hex(&span.trace_id) == labels["trace_id"] && hex(&span.span_id) == labels["span_id"]
+        };
+        wait_until("the span of an exemplar", patience(SETTLE), || {
+            tempo.spans().iter().any(is_of).then_some(())
+        });
+    }
+}
+
+#[test]
+fn labels_are_shaped_and_exemplars_lead_to_spans() {
+    let (prometheus, tempo) = (Prometheus::with(&["exemplar-storage"]), Traces::start(200));
+    let server = Server::start(Kind::Python);
+    let spool = TempDir::new().expect("make a directory");
+    let rules = ", labels: [{metrics: ['http_*'], labels: [http_route, http_response_status_code]}]";
+    let sensor = both(spool.path(), "span_metrics: false", rules, &prometheus, &tempo).start();
+    for path in ["", "a", "b", "c"] {
+        assert!(curl(&[&format!("http://127.0.0.1:{}/{path}", server.port)]) < 500);
+    }
+    calls(&server, 3);
+    sensor.barrier();
+    let selector = format!("{DURATION}_count{{server_port=\"{}\",service_name=\"server.py\"}}", server.port);
+    // Statuses differ, and so does what is an error.
+    wait_until("all calls in series without a route", patience(SETTLE), || {
+        let found = query(&prometheus, &selector);
+        assert!(
+            !found.keys().any(|key| key.contains("http_route") || key.contains("status_code")),
+            "{found:?}"
+        );
+        (found.values().sum::<f64>() == 7.0).then_some(())
+    });
+    let sum = |metrics: &Metrics| {
+        let labels = [("server_port", &*server.port.to_string()), ("service_name", "server.py")];
+        metrics.sum(&format!("{DURATION}_sum"), &labels)
+    };
+    let sent: f64 = query(&prometheus, &selector.replace("_count", "_sum")).values().sum();
+    let shown = sum(&sensor.metrics());
+    assert!((sent - shown).abs() < 1e-9, "{sent} is not {shown}");
+
+    let buckets = format!("{DURATION}_bucket{{server_port=\"{}\"}}", server.port);
+    exemplars_are_sent_spans(&prometheus, &buckets, &tempo);
+    // One that scrapes asks for OpenMetrics, and reads it strictly.
+    let scraping = Prometheus::scraping(sensor.address(), &["exemplar-storage"]);
+    exemplars_are_sent_spans(&scraping, &buckets, &tempo);
+    let up = scraping.query("up").expect("an answer");
+    assert_eq!(up[0]["value"][1], "1", "{up:?}");
+    assert_eq!(lost(&sensor, "refused") + lost(&sensor, "refused_in_part"), 0.0);
+    assert!(sensor.stop().status.success());
+}
+
+#[test]
+fn native_histograms_are_read_back() {
+    let (prometheus, tempo) = (Prometheus::with(&["native-histograms"]), Traces::start(200));
+    let server = Server::start(Kind::Python);
+    let spool = TempDir::new().expect("make a directory");
+    let sensor = both(spool.path(), "native_histograms: true", "", &prometheus, &tempo).start();
+    calls(&server, 7);
+    sensor.barrier();
+    let selector = format!("{DURATION}{{server_port=\"{}\",service_name=\"server.py\"}}", server.port);
+    let read = |function: &str| query(&prometheus, &function.replace("it", &selector)).values().sum::<f64>();
+    wait_until("all calls", patience(SETTLE), || (read("histogram_count(it)") == 7.0).then_some(()));
+    let port = server.port.to_string();
+    let labels = [("server_port", port.as_str()), ("service_name", "server.py")];
+    let metrics = sensor.metrics();
+    let shown = metrics.sum(&format!("{DURATION}_sum"), &labels);
+    assert!((read("histogram_sum(it)") - shown).abs() < 1e-9);
+    assert_eq!(metrics.count(&format!("{DURATION}_count"), &labels), 7, "the page has classic ones");
+    // Every share of them is where the classic buckets say, as far as a bucket of 9 % can tell.
+    let greatest = read("histogram_quantile(1, it)");
+    assert!(greatest * 7.0 >= shown * 0.99, "{greatest} a call at most, {shown} in all");
+    for bound in [0.005, 0.01, 0.1, 1.0, 10.0] {
+        let below =
+            metrics.sum(&format!("{DURATION}_bucket"), &[labels[0], labels[1], ("le", &bound.to_string())]);
+        let share = read(&format!("histogram_fraction(0, {}, it)", bound * 1.1)) * 7.0;
+        assert!(share >= below - 1e-6, "{below} calls within {bound} s, and {share} of the native ones");
+    }
+    let classic = query(&prometheus, &format!("{DURATION}_count{{server_port=\"{port}\"}}"));
+    assert!(classic.is_empty(), "one or the other");
+    assert!(sensor.stop().status.success());
+}
+
+/// `SENSOR_TEST_KILLS` says how often; the queue by itself is killed 200 times by `spool_kill`.
+#[test]
+fn spans_outlive_kills_under_load() {
+    let kills = std::env::var("SENSOR_TEST_KILLS").map_or(3, |text| text.parse().expect("a number"));
+    let receiver = Traces::start(200);
+    let server = Server::start(Kind::Nginx);
+    let spool = TempDir::new().expect("make a directory");
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load = std::thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            let agent = ureq::Agent::new_with_defaults();
+            while !is_over.load(Ordering::SeqCst) {
+                // A pause for a load that the test's own memory has room for.
+                let _ = agent.get(&url).call().map(|mut answer| answer.body_mut().read_to_vec());
+                std::thread::sleep(Duration::from_millis(4));
+            }
+        }
+    });
+    let accepted =
+        |sensor: &Sensor| sensor.metrics().count("sensor_ship_accepted_total", &[("signal", "traces")]);
+    let mut all = 0;
+    for kill in 0..kills {
+        let sensor = options(spool.path(), &otlp(&receiver)).start();
+        if kill % 2 == 0 {
+            wait_until("spans on disk", patience(SETTLE), || (accepted(&sensor) > 0).then_some(()));
+        }
+        // At any moment of its second.
+        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").subsec_nanos();
+        std::thread::sleep(Duration::from_nanos(u64::from(nanoseconds)));
+        all += accepted(&sensor);
+        drop(sensor.kill());
+    }
+    is_over.store(true, Ordering::SeqCst);
+    load.join().expect("the load ends");
+    let sensor = options(spool.path(), &otlp(&receiver)).start();
+    let waiting = || sensor.metrics().sum("sensor_ship_waiting_batches", &[("receiver", "tempo")]);
+    wait_until("what waits to arrive", patience(SETTLE), || (waiting() == 0.0).then_some(()));
+    let spans = receiver.spans();
+    let distinct: BTreeSet<&[u8]> = spans.iter().map(|span| span.span_id.as_slice()).collect();
+    assert!(distinct.len() as u64 >= all, "{all} spans accepted, {} arrived", distinct.len());
+    assert_eq!(lost(&sensor, "spool_damaged") + lost(&sensor, "spool_full"), 0.0);
+    eprintln!(
+        "{kills} kills, {all} spans known to be accepted, {} arrived, {} of them again",
+        distinct.len(),
+        spans.len() - distinct.len()
+    );
+    assert!(sensor.stop().status.success());
 }
 
 #[test]

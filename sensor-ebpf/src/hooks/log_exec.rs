@@ -51,6 +51,7 @@ fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     opened.tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let parent: u64 = kernel::read(task + offset!(task_parent))?;
     opened.parent = kernel::read(parent + offset!(task_tgid))?;
+    opened.cgroup = task::cgroup();
     opened.numbers = [out, error];
     opened.keys = [out_key, error_key];
     let size = size_of::<Opened>() as u32 + bounded(u64::from(arguments));

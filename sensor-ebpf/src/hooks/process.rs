@@ -10,6 +10,7 @@ use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, progra
 use sensor_common::{
     cause::Counter,
     record::{EXECUTABLE_CAPACITY, FOLLOWED, Kind, Prefix, Process},
+    target::{ALL, BY_PROGRAM},
 };
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     kernel,
     maps::TARGETS,
     started::{Started, bounded},
-    target,
+    task,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -41,7 +42,7 @@ fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
     let ids = bpf_get_current_pid_tgid();
-    if globals::selected_only() && ids as u32 == (ids >> 32) as u32 {
+    if globals::target_mode() != ALL && ids as u32 == (ids >> 32) as u32 {
         let _ = TARGETS.remove((ids >> 32) as u32);
     }
     0
@@ -51,7 +52,9 @@ fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
 fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     let (started, arguments) = Started::read(task, binprm)?;
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if globals::selected_only() {
+    // SAFETY: the value is copied out at once.
+    let entry = if globals::target_mode() == ALL { None } else { unsafe { TARGETS.get(tgid) }.copied() };
+    if entry == Some(BY_PROGRAM) {
         // It is another program now; the daemon decides by its name.
         let _ = TARGETS.remove(tgid);
     }
@@ -61,6 +64,7 @@ fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     process.prefix = Prefix { kind: Kind::Exec as u16, flags: 0, payload: arguments };
     process.tgid = tgid;
     process.parent = 0;
+    process.cgroup = task::cgroup();
     let size = size_of::<Process>() as u32 + bounded(u64::from(arguments));
     // SAFETY: the slot holds the record and the arguments behind it.
     let written = unsafe { emit::output(record.cast_const().cast(), size) };
@@ -76,16 +80,24 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
     }
     let parent_tgid: u32 = kernel::read(parent + offset!(task_tgid))?;
     let mut flags = 0;
-    if globals::selected_only() && target::is(parent_tgid) {
-        match TARGETS.insert(tgid, 1, 0) {
-            Ok(()) => flags = FOLLOWED,
-            Err(_) => count(Counter::TargetsFull),
+    if globals::target_mode() != ALL {
+        // SAFETY: the value is copied out at once.
+        match unsafe { TARGETS.get(parent_tgid) }.copied() {
+            Some(entry) => match TARGETS.insert(tgid, entry, 0) {
+                Ok(()) => flags = FOLLOWED,
+                Err(_) => count(Counter::TargetsFull),
+            },
+            // What the number stood for before is gone.
+            None => {
+                let _ = TARGETS.remove(tgid);
+            }
         }
     }
     let record = Process {
         prefix: Prefix { kind: Kind::Fork as u16, flags, payload: 0 },
         tgid,
         parent: parent_tgid,
+        cgroup: 0,
         executable: [0; EXECUTABLE_CAPACITY],
     };
     // SAFETY: the record is on the stack and whole.

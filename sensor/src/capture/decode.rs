@@ -20,6 +20,8 @@ pub enum Record<'a> {
     Exec {
         /// The process.
         tgid: u32,
+        /// Number of its control group.
+        cgroup: u64,
         /// File name of the executable.
         executable: &'a [u8],
         /// The start of the argument vector, NUL-separated.
@@ -63,10 +65,11 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     }
     let (process, rest) = record::Process::read(bytes)?;
     if prefix.kind == Kind::Exec as u16 {
-        let name = size_of::<Prefix>() + 2 * size_of::<u32>();
+        let name = size_of::<record::Process>() - record::EXECUTABLE_CAPACITY;
         let executable = bytes.get(name..name + record::EXECUTABLE_CAPACITY)?;
         let executable = executable.split(|byte| *byte == 0).next()?;
-        return Some(Record::Exec { tgid: process.tgid, executable, arguments: rest.get(..payload_len)? });
+        let (tgid, cgroup) = (process.tgid, process.cgroup);
+        return Some(Record::Exec { tgid, cgroup, executable, arguments: rest.get(..payload_len)? });
     }
     (prefix.kind == Kind::Fork as u16).then_some(Record::Fork {
         child: process.tgid,

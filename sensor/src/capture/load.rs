@@ -44,7 +44,6 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     }
     wait_for_others(Instant::now() + LEAVE)?;
     let own = std::process::id();
-    let selected_only = u32::from(settings.selected_only);
     let wake_bytes = u64::from(settings.ring_bytes / WAKE_SHARE);
     let log_wake_bytes = u64::from(settings.log_ring_bytes.unwrap_or_default() / WAKE_SHARE);
     // What nobody asked for takes no more memory than a map must: a page, an entry.
@@ -61,7 +60,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
         .override_global("HANDSHAKE_BYTES", &handshake_bytes, true)
         .override_global("SENSOR_TGID", &own, true)
-        .override_global("SELECTED_ONLY", &selected_only, true)
+        .override_global("TARGET_MODE", &settings.target_mode, true)
         .override_global("FLOWS", &u32::from(flows), true)
         .override_global("DNS_PORT", &dns_port, true)
         .override_global("WAKE_BYTES", &wake_bytes, true)

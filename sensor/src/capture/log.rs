@@ -74,6 +74,8 @@ pub struct Started<'a> {
     pub tgid: u32,
     /// The process that made it.
     pub parent: u32,
+    /// Number of its control group.
+    pub cgroup: u64,
     /// Number and identity of the pipe at descriptors 1 and 2; `None` where there is another file.
     pub streams: [Option<(u64, PipeKey)>; 2],
     /// File name of the executable.
@@ -181,6 +183,7 @@ pub fn decode(bytes: &[u8]) -> Option<LogRecord<'_>> {
     Some(LogRecord::Opened(Started {
         tgid: opened.tgid,
         parent: opened.parent,
+        cgroup: opened.cgroup,
         streams: [(out != 0).then_some((out, out_key)), (error != 0).then_some((error, error_key))],
         executable,
         arguments: rest.get(..payload_len)?,

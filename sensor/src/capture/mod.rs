@@ -4,6 +4,7 @@
 
 mod attach;
 mod btf;
+mod control_group;
 mod decode;
 mod error;
 mod flow;
@@ -17,6 +18,7 @@ mod session;
 mod settings;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
+pub use control_group::control_group;
 pub use decode::{Record, decode};
 pub use error::CaptureError;
 pub use flow::{Flows, Told, decode as decode_flow};

@@ -213,15 +213,15 @@ impl Capture {
         protocol::Progress { connection, streams }
     }
 
-    /// Makes a process a target.
+    /// Enters a process in the map of targets, with a value of [`sensor_common::target`].
     ///
     /// # Errors
-    /// When the map of targets is full.
-    pub fn target(&mut self, tgid: u32) -> Result<(), CaptureError> {
-        self.targets.insert(tgid, 1, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
+    /// When the map is full.
+    pub fn target(&mut self, tgid: u32, entry: u32) -> Result<(), CaptureError> {
+        self.targets.insert(tgid, entry, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
     }
 
-    /// Makes a process no target, if it is one.
+    /// Takes a process out of the map of targets, if it is there.
     ///
     /// # Errors
     /// When the map of targets cannot be changed.

@@ -49,8 +49,8 @@ pub struct Settings {
     pub max_connections: u32,
     /// Size of the ring buffer of what containers write, in bytes; `None` leaves standard streams alone.
     pub log_ring_bytes: Option<u32>,
-    /// Whether only processes named by [`super::Capture::target`] are followed.
-    pub selected_only: bool,
+    /// What [`super::Capture::target`] does: a mode of [`sensor_common::target`].
+    pub target_mode: u32,
     /// Whether TLS handshakes are told.
     pub tls: bool,
     /// Whether connections are followed below HTTP.

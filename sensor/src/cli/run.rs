@@ -23,9 +23,9 @@ use crate::{
     capture::{Capture, priority},
     config::Config,
     identity::Kubernetes,
-    log::{self, Reader, Sink},
+    log::{self, Followed, Reader, Sink},
     mask::Masker,
-    metric::{Registry, Shared, endpoint, family},
+    metric::{Registry, Shared, endpoint, family, room::Room},
     pipeline::{Pace, Pipeline, Sinks},
     ship::Shipper,
 };
@@ -48,7 +48,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let kubernetes = Kubernetes::start(&config.kubernetes)?;
     let registry = Registry::new(config.metric.max_series)
         .span_metrics(config.metric.span_metrics)
-        .max_active_series(config.metric.max_active_series);
+        .within(&Room::new(config.metric.max_active_series).native(config.metric.native_histograms));
     let registry = Shared::new(registry);
     let shipper =
         tokio::task::block_in_place(|| Shipper::start(&config.ship, registry.clone(), &super::host_name()))?;
@@ -72,10 +72,12 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));
         }
-        let (logs, choices) = (&config.logs, config.logs.choices());
+        let logs = &config.logs;
+        let containers = kubernetes.as_ref().filter(|_| logs.containers).map(Kubernetes::directory);
+        let followed = Followed { choices: logs.choices(), containers };
         let requests = pipeline.requests();
         let reader =
-            Reader::start(log_capture, logs, choices, log_sinks, requests, masker, registry.clone())?;
+            Reader::start(log_capture, logs, followed, log_sinks, requests, masker, registry.clone())?;
         pipeline.serve_logs(reader);
     }
     let (stop, stopped) = watch::channel(());

@@ -5,7 +5,8 @@ use super::ConfigError;
 /// Replaces `${NAME}` by the environment variable's value; `$${` stands for `${` itself. Comments are left alone.
 ///
 /// A value may only have characters that mean nothing to YAML: it can't become another key, and is not cut off by a
-/// comment. It is put in as it stands, so quotes around the reference make it a string.
+/// comment. It is put in as it stands, so quotes around the reference make it a string, and brackets a list of what has commas
+/// between.
 ///
 /// # Errors
 /// When a variable is not set, its name is none, or its value has other characters. The value is not told.
@@ -64,6 +65,7 @@ mod tests {
             "NODE" => Some("node-7.seoul".to_owned()),
             "BAD" => Some("secret: 1 # x".to_owned()),
             "EMPTY" => Some(String::new()),
+            "TWO" => Some("pay,bank".to_owned()),
             _ => None,
         };
         expand(text, "sensor.yaml", lookup).map_err(|error| error.to_string())
@@ -77,6 +79,16 @@ mod tests {
         );
         assert_eq!(expanded("a: $${NODE} $5 ${EMPTY}|").unwrap(), "a: ${NODE} $5 |");
         assert_eq!(expanded("  # ${NOT_SET}\n").unwrap(), "  # ${NOT_SET}\n");
+    }
+
+    #[test]
+    fn a_list_is_what_has_commas() {
+        let namespaces = |reference: &str| {
+            let text = expanded(&format!("kubernetes:\n  namespaces: [{reference}]\n")).unwrap();
+            crate::config::Config::parse(&text, "sensor.yaml").unwrap().kubernetes.namespaces
+        };
+        assert_eq!(namespaces("${TWO}"), ["pay", "bank"]);
+        assert!(namespaces("${EMPTY}").is_empty());
     }
 
     #[test]

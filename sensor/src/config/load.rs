@@ -25,6 +25,8 @@ const CONNECTIONS: RangeInclusive<u32> = 64..=4 * 1024 * 1024;
 const ROUTES: RangeInclusive<usize> = 1..=10_000;
 const SERIES: RangeInclusive<usize> = 10..=1_000_000;
 const ACTIVE_SERIES: RangeInclusive<u64> = 1_000..=10_000_000;
+const SERIES_OF_METRIC: RangeInclusive<u64> = 1..=10_000_000;
+const TAIL_SPANS: RangeInclusive<usize> = 100..=1_000_000;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const FLOW_INTERVAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
@@ -108,6 +110,7 @@ impl Config {
         self.validate_ship()?;
         self.validate_log()?;
         self.logs.validate()?;
+        self.kubernetes.validate()?;
         crate::mask::Masker::new(&self.mask).map_err(|error| ConfigError::Value {
             key: "mask.custom",
             value: format!("a list with the rule {:?}", error.name),
@@ -124,10 +127,16 @@ impl Config {
         lasts("ship.metrics.interval", ship.metrics.interval, &(SECOND..=60 * MINUTE))?;
         within("ship.spool.max_bytes", &ship.spool.max_bytes, &SPOOL_BYTES)?;
         within("ship.metrics.batch_samples", &ship.metrics.batch_samples, &BATCH_SAMPLES)?;
+        lasts("ship.traces.tail_wait", ship.traces.tail_wait, &(Duration::ZERO..=MINUTE))?;
+        within("ship.traces.tail_max_spans", &ship.traces.tail_max_spans, &TAIL_SPANS)?;
         within("ship.traces.sample_percent", &ship.traces.sample_percent, &(0.0..=100.0))?;
         for percent in ship.traces.services.values() {
             within("ship.traces.services", percent, &(0.0..=100.0))?;
         }
+        for limit in &ship.metrics.limits {
+            within("ship.metrics.limits.max_series", &limit.max_series, &SERIES_OF_METRIC)?;
+        }
+        crate::ship::remote_write::Selection::new(&ship.metrics)?;
         for receiver in &ship.receivers {
             lasts("ship.receivers.timeout", receiver.timeout, &(SECOND..=10 * MINUTE))?;
         }
@@ -179,7 +188,7 @@ fn lasts(key: &'static str, value: Duration, range: &RangeInclusive<Duration>) -
     Err(ConfigError::Value { key, value: humantime::format_duration(value).to_string(), allowed })
 }
 
-fn names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
+pub(super) fn names(key: &'static str, names: &[String]) -> Result<(), ConfigError> {
     match names.iter().find(|name| name.trim().is_empty()) {
         None => Ok(()),
         Some(name) => Err(ConfigError::Value {
@@ -290,7 +299,7 @@ metric: {max_series: 10, max_active_series: 1000, span_metrics: true}
         );
         assert_eq!(
             refused("metric:\n  zzz: 1\n"),
-            "sensor.yaml:2:3: unknown key `metric.zzz`; hint: known here are metric.max_series, metric.max_active_series, metric.span_metrics"
+            "sensor.yaml:2:3: unknown key `metric.zzz`; hint: known here are metric.max_series, metric.max_active_series, metric.native_histograms, metric.span_metrics"
         );
     }
 

@@ -16,6 +16,8 @@ pub struct Logs {
     /// Processes whose standard output and error are followed, where these are pipes or terminals: process ids, commands,
     /// or paths of control groups. Empty follows none. `--logs` adds to it.
     pub processes: Vec<String>,
+    /// Whether what the containers of pods write is followed too, where the API server is asked.
+    pub containers: bool,
     /// Size of the ring buffer between kernel and daemon in bytes: a power of two, 65536 to 1073741824. It is locked
     /// memory. What finds it full is lost and counted.
     pub ring_bytes: u32,
@@ -51,6 +53,7 @@ impl Default for Logs {
     fn default() -> Self {
         Self {
             processes: Vec::new(),
+            containers: true,
             ring_bytes: 16 * 1024 * 1024,
             strip_ansi: true,
             first_line: String::new(),

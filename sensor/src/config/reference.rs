@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Config;
-use super::ship::Receiver;
+use super::ship::{LabelRule, Receiver, SeriesLimit};
 
 const HEAD: &str = "\
 # Configuration
@@ -68,10 +68,20 @@ fn rows(text: &mut String, root: &Value, section: &Value, defaults: &Value, pref
         writeln!(text, "| `{key}` | `{}` | {meaning}{choices} |", plain(default)).unwrap();
         let item = resolve(root, &target["items"]);
         if item["properties"].is_object() {
-            let defaults = serde_json::to_value(Receiver::default()).unwrap();
-            rows(text, root, item, &defaults, &format!("{key}[]."));
+            rows(text, root, item, &defaults_of_item(&key), &format!("{key}[]."));
         }
     }
+}
+
+/// What an entry of a list has where it says nothing.
+fn defaults_of_item(key: &str) -> Value {
+    let defaults = match key {
+        "ship.receivers" => serde_json::to_value(Receiver::default()),
+        "ship.metrics.labels" => serde_json::to_value(LabelRule::default()),
+        "ship.metrics.limits" => serde_json::to_value(SeriesLimit::default()),
+        other => panic!("the entries of {other} have defaults that are not known here"),
+    };
+    defaults.unwrap()
 }
 
 fn choices(schema: &Value) -> String {

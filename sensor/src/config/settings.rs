@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use sensor_common::target::{ALL, ALL_BUT, ONLY};
 use serde::Deserialize;
 
 use super::{Flow, Kubernetes, Logs, Ship};
@@ -59,6 +60,24 @@ impl Default for Config {
 }
 
 impl Config {
+    /// How the kernel's map of targets is used, in the words of [`sensor_common::target`].
+    #[must_use]
+    pub fn target_mode(&self) -> u32 {
+        if !self.target.processes.is_empty() {
+            ONLY
+        } else if self.kubernetes.is_on() {
+            ALL_BUT
+        } else {
+            ALL
+        }
+    }
+
+    /// Whether any standard stream is followed.
+    #[must_use]
+    pub fn follows_logs(&self) -> bool {
+        !self.logs.processes.is_empty() || (self.logs.containers && self.kubernetes.is_on())
+    }
+
     /// What the capture is told of these settings.
     #[must_use]
     pub fn capture_settings(&self) -> capture::Settings {
@@ -67,8 +86,8 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
-            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
-            selected_only: !self.target.processes.is_empty(),
+            log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
+            target_mode: self.target_mode(),
             tls: self.flow.enabled && self.flow.tls.enabled,
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
@@ -177,13 +196,17 @@ pub struct Metric {
     /// to the series whose labels are all `other`, and are counted; once an hour the labels with the most values are named in
     /// the log. Each bucket of a histogram is a series.
     pub max_active_series: u64,
+    /// Whether histograms are sent as native ones of Prometheus, with exponential buckets: one series each, in place of one
+    /// a bucket. Receivers that do not know them drop them, or refuse the whole request. `/metrics` shows classic ones all
+    /// the same.
+    pub native_histograms: bool,
     /// Whether span metrics for Application Observability are made of all exchanges before sampling.
     pub span_metrics: bool,
 }
 
 impl Default for Metric {
     fn default() -> Self {
-        Self { max_series: 10_000, max_active_series: 100_000, span_metrics: false }
+        Self { max_series: 10_000, max_active_series: 100_000, native_histograms: false, span_metrics: false }
     }
 }
 

@@ -188,6 +188,63 @@ pub struct Metrics {
     pub keep: Vec<String>,
     /// Names of metrics that are not sent, in the same form; goes before `keep`. `/metrics` shows them all the same.
     pub drop: Vec<String>,
+    /// Whether durations carry an example of a span that is sent: one a series, the longest of 15 s.
+    pub exemplars: bool,
+    /// Rules for the labels of what is sent, in their order; `/metrics` shows the labels as they were. Series that become
+    /// equal are one: counters, histograms and gauges are added up, of what is no quantity the greatest counts.
+    pub labels: Vec<LabelRule>,
+    /// The most active series of single metrics; the first entry that names a metric counts. What is beyond goes to the
+    /// series whose labels are all `other`, and is counted in `sensor_ship_series_folded_total`.
+    pub limits: Vec<SeriesLimit>,
+}
+
+/// A rule for the labels of metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct LabelRule {
+    /// Names of metrics that it is for, in the form of `ship.metrics.keep`; empty is for all.
+    pub metrics: Vec<String>,
+    /// What it does.
+    pub action: LabelAction,
+    /// Names of labels, `*` at the end for any rest. `cluster`, `node`, `ship.labels` and `le` are not concerned.
+    pub labels: Vec<String>,
+    /// Of `replace`: which values are replaced, as a regular expression of the whole value; empty is any.
+    pub regex: String,
+    /// Of `replace`: what they become, with `$1` or `${name}` for groups; empty takes the label away.
+    pub replacement: String,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(rename_all = "snake_case")]
+pub enum LabelAction {
+    /// Takes the labels away.
+    #[default]
+    Drop,
+    /// Takes all other labels away.
+    Keep,
+    /// Writes another value.
+    Replace,
+}
+
+/// How many series a metric may have.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct SeriesLimit {
+    /// Names of metrics that it is for, each by itself, in the form of `ship.metrics.keep`; empty is for all.
+    pub metrics: Vec<String>,
+    /// Active series of each: 1 to 10000000. A classic histogram has one a bucket, and three more. The series `other` comes
+    /// on top.
+    pub max_series: u64,
+}
+
+impl Default for SeriesLimit {
+    fn default() -> Self {
+        Self { metrics: Vec::new(), max_series: 10_000 }
+    }
 }
 
 impl Default for Metrics {
@@ -198,6 +255,9 @@ impl Default for Metrics {
             idle: Duration::from_secs(3_600),
             keep: Vec::new(),
             drop: Vec::new(),
+            exemplars: true,
+            labels: Vec::new(),
+            limits: Vec::new(),
         }
     }
 }
@@ -231,6 +291,14 @@ pub struct Traces {
     pub keep_slower: Duration,
     /// Spans a second that may be kept as failed or slow; what is beyond is counted.
     pub keep_per_second: u32,
+    /// How long spans that are not in the sample wait for the rest of their trace: 0s to 1m. Where one of this node's spans of the
+    /// trace fails or is slow meanwhile, all of them are kept; 0s keeps that one alone. A span that waits takes about 1 KiB of
+    /// memory.
+    #[cfg_attr(test, schemars(with = "String"))]
+    #[serde(with = "super::duration")]
+    pub tail_wait: Duration,
+    /// The most spans that wait so: 100 to 1000000. Beyond that the oldest trace waits no longer, which is counted.
+    pub tail_max_spans: usize,
     /// Bytes a day (UTC) of spans, before compression, as traces are billed; 0 sets no limit. From 80 % half of the
     /// sampled traces is kept, from 90 % a quarter, from 95 % failed requests alone, and then none; what is left out is
     /// counted.
@@ -248,6 +316,8 @@ impl Default for Traces {
             keep_errors: true,
             keep_slower: Duration::from_secs(2),
             keep_per_second: 100,
+            tail_wait: Duration::ZERO,
+            tail_max_spans: 20_000,
             max_bytes_per_day: 0,
         }
     }

@@ -50,8 +50,10 @@ impl Waiting {
         now_ns: u64,
     ) -> Option<Ticket> {
         let (client, server) = match role {
-            Some(Role::Client) => (Arc::clone(&pair.service), peer(pair)),
-            Some(Role::Server) if pair.peer_service.is_empty() => (peer(pair), Arc::clone(&pair.service)),
+            Some(Role::Client) => (Arc::clone(&pair.service.name), peer(pair)),
+            Some(Role::Server) if pair.peer_service.is_empty() => {
+                (peer(pair), Arc::clone(&pair.service.name))
+            }
             _ => return None,
         };
         let edge = Edge { client, server, kind: EdgeKind::Connections };
@@ -100,7 +102,7 @@ impl Table {
         let endpoints = &exchange.endpoints;
         let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
         let at = At { tgid: Some(exchange.task.tgid), time_ns: exchange.end_ns };
-        let Some(pair) = self.used(&ends, exchange.role, &observed.service_name, at, names) else {
+        let Some(pair) = self.used(&ends, exchange.role, || observed.service(), at, names) else {
             return;
         };
         let took = Some(semantic::duration_ns(exchange));
@@ -147,7 +149,10 @@ mod tests {
     fn from(client: &str) -> Pair {
         Pair {
             service: client.into(),
+            zone: "".into(),
             peer_service: "web".into(),
+            peer_namespace: "".into(),
+            peer_zone: "".into(),
             peer_name: "".into(),
             network: Network::Node,
             server_port: Some(80),

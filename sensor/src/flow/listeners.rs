@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+
+use crate::identity::Service;
 
 /// Listeners by namespace and address.
 #[derive(Debug, Default)]
@@ -13,7 +14,7 @@ pub(super) struct Listeners {
 #[derive(Debug)]
 struct Listener {
     /// `None` while it is not known.
-    owner: Option<Arc<str>>,
+    owner: Option<Service>,
     /// Whether its owner was looked for in vain: nothing of this host's processes, or several of different names.
     has_none: bool,
     told_ns: u64,
@@ -21,7 +22,7 @@ struct Listener {
 
 impl Listeners {
     /// A service listens there since `told_ns` (nanoseconds of `CLOCK_MONOTONIC`).
-    pub(super) fn listens(&mut self, netns: u32, local: SocketAddr, owner: Option<Arc<str>>, told_ns: u64) {
+    pub(super) fn listens(&mut self, netns: u32, local: SocketAddr, owner: Option<Service>, told_ns: u64) {
         self.owners.insert((netns, local), Listener { owner, has_none: false, told_ns });
     }
 
@@ -51,7 +52,7 @@ impl Listeners {
 
     /// Who accepts connections to `local` in a namespace, by the listener on that address or on all of them.
     #[must_use]
-    pub(super) fn owner(&self, netns: u32, local: SocketAddr) -> Option<&Arc<str>> {
+    pub(super) fn owner(&self, netns: u32, local: SocketAddr) -> Option<&Service> {
         let any = |address: IpAddr| SocketAddr::new(address, local.port());
         [local, any(Ipv4Addr::UNSPECIFIED.into()), any(Ipv6Addr::UNSPECIFIED.into())]
             .into_iter()

@@ -1,6 +1,7 @@
 //! The connections of this host, from what the kernel tells and what a look at all sockets finds.
 
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -10,6 +11,8 @@ use super::diag::Connected;
 use super::graph::{Ticket, Waiting};
 use super::listeners::Listeners;
 use super::{Dump, Ends, Event, Failure, Places, Totals, What};
+use crate::identity::Service;
+use crate::identity::addresses::Peer;
 use crate::metric::flow::{FlowMetrics, Listening, Pair, ResetDirection};
 use crate::metric::graph::Graph;
 use crate::protocol::Role;
@@ -27,9 +30,13 @@ pub struct TableConfig {
 /// Names of processes.
 pub trait Names {
     /// The service that a process is, given the start of its name where that is known.
-    fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Arc<str>>;
+    fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Service>;
     /// Whether this service is observed; `None` stands for a process that is not known.
-    fn is_wanted(&self, service: Option<&str>) -> bool;
+    fn is_wanted(&self, service: Option<&Service>) -> bool;
+    /// Who had an address in the cluster at a time.
+    fn peer(&self, address: IpAddr, time_ns: u64) -> Option<Arc<Peer>>;
+    /// `cloud.availability_zone` of this node; empty where it is not known.
+    fn zone(&self) -> Arc<str>;
 }
 
 /// What was not seen.
@@ -53,7 +60,7 @@ pub struct Table {
     /// Numbers of sockets that ended since the last look was applied, which may still be in the next one.
     closed: HashSet<u64>,
     drops: HashMap<u64, u32>,
-    queues: HashMap<(Arc<str>, u16), Listening>,
+    queues: HashMap<(Service, u16), Listening>,
     looks: u64,
     losses: Losses,
     wants_holders: bool,
@@ -303,7 +310,7 @@ impl Table {
                 let known = known.unwrap_or(if self.looks == 0 { socket.drops } else { 0 });
                 drops.insert(socket.cookie, socket.drops);
                 let owner = self.listeners.owner(namespace.inode, socket.local).cloned();
-                if !names.is_wanted(owner.as_deref()) {
+                if !names.is_wanted(owner.as_ref()) {
                     continue;
                 }
                 let key = (owner.unwrap_or_default(), socket.local.port());
@@ -416,7 +423,7 @@ impl Table {
         &mut self,
         ends: &Ends,
         role: Role,
-        service: &Arc<str>,
+        service: impl FnOnce() -> Service,
         at: At,
         names: &impl Names,
     ) -> Option<Arc<Pair>> {
@@ -430,7 +437,7 @@ impl Table {
             }
             return Some(Arc::clone(&ended.pair));
         }
-        self.pair(ends, Some(role), Some(Arc::clone(service)), at, names)
+        self.pair(ends, Some(role), Some(service()), at, names)
     }
 
     /// Who speaks with whom; `None` when that is not observed.
@@ -438,11 +445,11 @@ impl Table {
         &mut self,
         ends: &Ends,
         role: Option<Role>,
-        owner: Option<Arc<str>>,
+        owner: Option<Service>,
         at: At,
         names: &impl Names,
     ) -> Option<Arc<Pair>> {
-        if !names.is_wanted(owner.as_deref()) {
+        if !names.is_wanted(owner.as_ref()) {
             return None;
         }
         let address = ends.remote.ip();
@@ -451,7 +458,7 @@ impl Table {
         let listener = peer_netns.and_then(|netns| self.listeners.owner(netns, ends.remote)).cloned();
         let client = || {
             let other = Ends { netns: peer_netns?, local: ends.remote, remote: ends.local };
-            Some(Arc::clone(&self.flows.get(&other)?.pair.as_ref()?.service))
+            Some(self.flows.get(&other)?.pair.as_ref()?.service.clone())
         };
         let accepts = self.listeners.owner(ends.netns, ends.local).is_some();
         let (server_port, peer_service) = match role {
@@ -461,9 +468,29 @@ impl Table {
             None if accepts => (Some(ends.local.port()), client()),
             None => (None, None),
         };
+        // A process of this host is known better than by its address.
+        let by_address = match &peer_service {
+            Some(_) => None,
+            None => names.peer(address, at.time_ns),
+        };
+        let zone = names.zone();
+        let peer = by_address.as_deref();
+        let peer_zone = match peer {
+            _ if peer_netns.is_some() => Arc::clone(&zone),
+            Some(peer) => Arc::clone(&peer.zone),
+            None => Arc::default(),
+        };
+        let (peer_service, peer_namespace) = match (peer_service, peer) {
+            (Some(service), _) => (Arc::clone(&service.name), service.namespace()),
+            (None, Some(peer)) => (Arc::clone(&peer.service), Arc::clone(&peer.namespace)),
+            (None, None) => Default::default(),
+        };
         Some(Arc::new(Pair {
             service: owner.unwrap_or_default(),
-            peer_service: peer_service.unwrap_or_default(),
+            zone,
+            peer_service,
+            peer_namespace,
+            peer_zone,
             peer_name: self.places.name(address, at.tgid, at.time_ns).unwrap_or_default(),
             network: self.places.network(address),
             server_port,
@@ -472,7 +499,7 @@ impl Table {
 }
 
 /// The service that holds a socket open; `None` when nobody does, or services of different names.
-fn holder(dump: &Dump, inode: u32, names: &mut impl Names) -> Option<Arc<str>> {
+fn holder(dump: &Dump, inode: u32, names: &mut impl Names) -> Option<Service> {
     /// Who passes sockets on to those it starts (socket activation).
     const INIT: u32 = 1;
     let holders = dump.holders.as_ref()?.get(&inode)?;

@@ -13,6 +13,8 @@
 
 use std::fmt;
 
+use crate::capture::control_group;
+
 /// Hexadecimal digits of a container's id.
 const ID_DIGITS: usize = 64;
 /// What runtimes put before the id in the name of a scope.
@@ -141,10 +143,15 @@ impl InContainer {
         without_pod
     }
 
-    /// The container of a process that runs.
+    /// The container of a process. For one that has ended already, `cgroup` is the number of the control group that it was in,
+    /// or 0.
     #[must_use]
-    pub fn of(tgid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read_to_string(format!("/proc/{tgid}/cgroup")).ok()?)
+    pub fn of(tgid: u32, cgroup: u64) -> Option<Self> {
+        match std::fs::read_to_string(format!("/proc/{tgid}/cgroup")) {
+            Ok(text) => Self::parse(&text),
+            Err(_) if cgroup == 0 => None,
+            Err(_) => Self::of_path(&control_group(cgroup)?),
+        }
     }
 
     /// The container of one path. What is below a pod's group is its container, whatever that has made below its own; the

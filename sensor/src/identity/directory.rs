@@ -107,6 +107,15 @@ impl Directory {
         Found::Whole(container)
     }
 
+    /// What is known of a container, and whether that is all there is to know.
+    #[must_use]
+    pub fn look_up(&self, whose: InContainer) -> (Arc<Container>, bool) {
+        let found = self.find(whose);
+        let is_whole = matches!(found, Found::Whole(_));
+        let (Found::Whole(container) | Found::Pod(container) | Found::Ids(container)) = found;
+        (container, is_whole)
+    }
+
     /// Who had an address at a time, in nanoseconds of `CLOCK_MONOTONIC`.
     #[must_use]
     pub fn peer(&self, address: IpAddr, time_ns: u64) -> Option<Arc<Peer>> {

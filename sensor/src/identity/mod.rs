@@ -14,8 +14,8 @@ pub use cgroup::{ContainerId, InContainer, PodUid};
 pub use directory::{Directory, Found};
 pub use kubernetes::Kubernetes;
 pub use name::service_name;
-pub use process::{Known, PATIENCE, Processes, running};
-pub use workload::{Container, Identity, Workload};
+pub use process::{Known, PATIENCE, Processes, Sight, running};
+pub use workload::{Container, Identity, Service, Workload};
 
 use crate::{protocol::Exchange, trace::SpanIds};
 
@@ -36,6 +36,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// The local end, as connections are told by it.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(&self.service_name, self.container.as_deref())
+    }
+
     /// What metrics are told by, beside the service's name.
     #[must_use]
     pub fn workload(&self) -> Option<&Arc<Workload>> {

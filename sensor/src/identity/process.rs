@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 
 use super::cgroup::{ContainerId, InContainer};
-use super::directory::{Directory, Found};
+use super::directory::Directory;
 use super::name::service_name;
-use super::workload::Identity;
+use super::workload::{Container, Identity};
 use crate::mask::without_cards;
 
 /// The most processes to remember; the one not seen for the longest time is forgotten.
@@ -41,7 +41,28 @@ pub struct Known {
 pub struct Processes {
     known: LruCache<u32, Known>,
     directory: Option<Arc<Directory>>,
-    seen: LruCache<ContainerId, Instant>,
+    seen: LruCache<ContainerId, Seen>,
+}
+
+/// Whether more may become known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// All that there is to know is known.
+    Whole,
+    /// More may be known by then.
+    Until(Instant),
+    /// That time is over.
+    Over,
+}
+
+/// What was found of a container.
+#[derive(Debug)]
+struct Seen {
+    /// Its first sight.
+    since: Instant,
+    /// What was known at that generation of the directory.
+    found: (u64, Arc<Container>),
+    is_whole: bool,
 }
 
 impl Default for Processes {
@@ -62,14 +83,14 @@ impl Processes {
         Self { directory, ..Self::default() }
     }
 
-    /// A process replaced its program; what it is called now.
-    pub fn exec(&mut self, tgid: u32, executable: &[u8], arguments: &[u8]) -> Arc<str> {
+    /// A process replaced its program; what it is called now. `cgroup` is the number of its control group.
+    pub fn exec(&mut self, tgid: u32, cgroup: u64, executable: &[u8], arguments: &[u8]) -> Arc<str> {
         let executable = String::from_utf8_lossy(executable);
         let arguments = String::from_utf8_lossy(arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
         let inherited = self.known.peek(&tgid).and_then(|known| known.container);
-        let container = inherited.or_else(|| self.container_of(tgid));
+        let container = inherited.or_else(|| self.container_of(tgid, cgroup));
         self.known.put(tgid, Known { name: Arc::clone(&name), container });
         name
     }
@@ -108,30 +129,37 @@ impl Processes {
             return Some(known.clone());
         }
         let name = from_proc(tgid)?.into();
-        let known = Known { name, container: self.container_of(tgid) };
+        let known = Known { name, container: self.container_of(tgid, 0) };
         self.known.put(tgid, known.clone());
         Some(known)
     }
 
-    /// Who a process is, and until when after `now` more may become known of it.
-    pub fn identity(&mut self, known: &Known, now: Instant) -> (Identity, Option<Instant>) {
+    /// Who a process is, and whether more may become known of it. What was found of its container is remembered until any
+    /// pod changes.
+    pub fn identity(&mut self, known: &Known, now: Instant) -> (Identity, Sight) {
         let (Some(directory), Some(whose)) = (&self.directory, known.container) else {
-            return (Identity::of_process(Arc::clone(&known.name)), None);
+            return (Identity::of_process(Arc::clone(&known.name)), Sight::Whole);
         };
-        let found = directory.find(whose);
-        let until = match found {
-            Found::Whole(_) => None,
-            Found::Pod(_) | Found::Ids(_) => {
-                let since = *self.seen.get_or_insert(whose.container, || now);
-                Some(since + PATIENCE).filter(|until| *until > now)
-            }
+        // Read first: what changes while it is looked up is looked up again.
+        let generation = directory.generation();
+        let look_up = || {
+            let (container, is_whole) = directory.look_up(whose);
+            ((generation, container), is_whole)
         };
-        let (Found::Whole(container) | Found::Pod(container) | Found::Ids(container)) = found;
-        let service_name = match &*container.service_name {
-            "" => Arc::clone(&known.name),
-            _ => Arc::clone(&container.service_name),
+        let seen = self.seen.get_or_insert_mut(whose.container, || {
+            let (found, is_whole) = look_up();
+            Seen { since: now, found, is_whole }
+        });
+        if seen.found.0 != generation {
+            (seen.found, seen.is_whole) = look_up();
+        }
+        let until = seen.since + PATIENCE;
+        let sight = match seen.is_whole {
+            true => Sight::Whole,
+            false if now < until => Sight::Until(until),
+            false => Sight::Over,
         };
-        (Identity { service_name, container: Some(container) }, until)
+        (Identity::new(&known.name, &seen.found.1), sight)
     }
 
     /// What is known of all processes in containers.
@@ -139,8 +167,14 @@ impl Processes {
         self.known.iter().filter(|(_, known)| known.container.is_some()).map(|(tgid, known)| (*tgid, known))
     }
 
-    fn container_of(&self, tgid: u32) -> Option<InContainer> {
-        self.directory.is_some().then(|| InContainer::of(tgid)).flatten()
+    /// What is known of the cluster.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Directory> {
+        self.directory.as_deref()
+    }
+
+    fn container_of(&self, tgid: u32, cgroup: u64) -> Option<InContainer> {
+        self.directory.is_some().then(|| InContainer::of(tgid, cgroup)).flatten()
     }
 }
 
@@ -174,10 +208,10 @@ mod tests {
     #[test]
     fn a_child_has_its_parents_name_until_it_replaces_its_program() {
         let mut processes = Processes::default();
-        processes.exec(NOBODY, b"python3.11", b"python3\0app.py\0");
+        processes.exec(NOBODY, 0, b"python3.11", b"python3\0app.py\0");
         processes.fork(NOBODY + 1, NOBODY);
         assert_eq!(&*processes.name(NOBODY + 1, COMM), "app.py");
-        processes.exec(NOBODY + 1, b"curl", b"curl\0http://x\0");
+        processes.exec(NOBODY + 1, 0, b"curl", b"curl\0http://x\0");
         assert_eq!(&*processes.name(NOBODY + 1, COMM), "curl");
         assert_eq!(&*processes.name(NOBODY, COMM), "app.py");
     }
@@ -185,7 +219,7 @@ mod tests {
     #[test]
     fn a_reused_number_does_not_keep_the_old_name() {
         let mut processes = Processes::default();
-        processes.exec(NOBODY, b"old", b"old\0");
+        processes.exec(NOBODY, 0, b"old", b"old\0");
         processes.fork(NOBODY, NOBODY + 5);
         assert_eq!(&*processes.name(NOBODY, COMM), "thread-1");
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::cgroup::{ContainerId, PodUid};
@@ -209,6 +210,49 @@ impl Container {
     }
 }
 
+/// A service, as connections are told by it: its name, and what it is in the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// `service.name`; empty where it is not known.
+    pub name: Arc<str>,
+    /// `None` on a bare host.
+    pub workload: Option<Arc<Workload>>,
+    /// Its connections are left alone.
+    pub is_left_alone: bool,
+}
+
+impl Deref for Service {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+impl From<&str> for Service {
+    fn from(name: &str) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
+impl Service {
+    /// One of this name, in a container or not.
+    #[must_use]
+    pub fn new(name: &Arc<str>, container: Option<&Container>) -> Self {
+        Self {
+            name: Arc::clone(name),
+            workload: container.map(|container| Arc::clone(&container.workload)),
+            is_left_alone: container.is_some_and(|container| !container.wanted.flows),
+        }
+    }
+
+    /// Its namespace; empty on a bare host.
+    #[must_use]
+    pub fn namespace(&self) -> Arc<str> {
+        self.workload.as_ref().map(|workload| Arc::clone(&workload.service_namespace)).unwrap_or_default()
+    }
+}
+
 /// Who a process is: what everything that is told of it is told by.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -225,9 +269,17 @@ impl Identity {
         Self { service_name: name, container: None }
     }
 
-    /// What metrics are told by, beside the service's name.
+    /// A process of this name in a container.
     #[must_use]
-    pub fn workload(&self) -> Option<&Arc<Workload>> {
-        self.container.as_ref().map(|container| &container.workload)
+    pub fn new(name: &Arc<str>, container: &Arc<Container>) -> Self {
+        let known = &container.service_name;
+        let service_name = Arc::clone(if known.is_empty() { name } else { known });
+        Self { service_name, container: Some(Arc::clone(container)) }
+    }
+
+    /// As connections are told by it.
+    #[must_use]
+    pub fn service(&self) -> Service {
+        Service::new(&self.service_name, self.container.as_deref())
     }
 }

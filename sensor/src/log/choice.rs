@@ -3,6 +3,18 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::identity::Directory;
+
+/// Whose standard streams are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Followed {
+    /// Processes that are chosen.
+    pub choices: Vec<Choice>,
+    /// Where the containers of pods are known from, whose streams are followed too.
+    pub containers: Option<Arc<Directory>>,
+}
 
 /// One choice.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -155,6 +155,7 @@ mod tests {
             iostream: Iostream::Stdout,
             is_cut: false,
             service_name: "shop".into(),
+            container: None,
             pid: 7,
             tid: 7,
         };

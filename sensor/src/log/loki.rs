@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::record::hex;
 use super::{Record, Severity, Sink};
+use crate::identity::Container;
 use crate::ship::logs;
 use crate::ship::loki::Line;
 
@@ -65,13 +66,50 @@ fn line(record: &Record) -> Line {
         ("thread_id", Some(record.tid.to_string())),
         ("log_cut", record.is_cut.then(|| "true".to_owned())),
     ];
+    let mut labels = vec![("service_name".to_owned(), record.service_name.to_string())];
+    let mut metadata: Vec<(String, String)> =
+        metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    if let Some(container) = &record.container {
+        of_container(container, &mut labels, &mut metadata);
+    }
     Line {
         time_ns: record.time_unix_ns,
-        labels: vec![("service_name".to_owned(), record.service_name.to_string())],
-        metadata: metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect(),
+        labels,
+        metadata,
         body: record.body.clone(),
         severity: severity.map(Severity::number),
     }
+}
+
+/// Labels as Grafana's views of Kubernetes expect them. What is another one for each pod is structured metadata.
+fn of_container(
+    container: &Container,
+    labels: &mut Vec<(String, String)>,
+    metadata: &mut Vec<(String, String)>,
+) {
+    let workload = &container.workload;
+    let (namespace, name) = (&*workload.namespace, &*workload.container);
+    let job =
+        if namespace.is_empty() || name.is_empty() { String::new() } else { format!("{namespace}/{name}") };
+    let told = [
+        ("namespace", namespace.to_owned()),
+        ("container", name.to_owned()),
+        ("job", job),
+        ("service_namespace", workload.service_namespace.to_string()),
+    ];
+    labels.extend(told.into_iter().filter(|(_, text)| !text.is_empty()).map(owned));
+    let owner = workload.owner.as_ref().map(|(kind, name)| (kind.label(), name.to_string()));
+    let told = [
+        ("pod", container.pod.to_string()),
+        ("service_instance_id", container.instance_id.to_string()),
+        ("k8s_pod_uid", container.pod_uid.map(|uid| uid.to_string()).unwrap_or_default()),
+        ("container_id", container.id.to_string()),
+    ];
+    metadata.extend(told.into_iter().chain(owner).filter(|(_, text)| !text.is_empty()).map(owned));
+}
+
+fn owned((name, text): (&str, String)) -> (String, String) {
+    (name.to_owned(), text)
 }
 
 #[cfg(test)]
@@ -96,6 +134,7 @@ mod tests {
             iostream: Iostream::Stderr,
             is_cut: false,
             service_name: Arc::from("shop"),
+            container: None,
             pid: 4,
             tid: 5,
         };

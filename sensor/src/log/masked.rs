@@ -79,6 +79,7 @@ mod tests {
                 iostream: Iostream::Stdout,
                 is_cut: false,
                 service_name: Arc::from("shop"),
+                container: None,
                 pid: 1,
                 tid: 1,
             };

@@ -11,6 +11,7 @@
 
 mod assemble;
 mod choice;
+mod containers;
 mod continuation;
 mod correlate;
 mod engine;
@@ -28,7 +29,7 @@ mod text;
 mod writers;
 mod written;
 
-pub use choice::{Choice, ChoiceError};
+pub use choice::{Choice, ChoiceError, Followed};
 pub use correlate::Requests;
 pub use engine::{Counts, Engine, Told};
 pub use filter::{Filter, Filtered};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use sensor_common::log::LogCounter;
 
-use super::choice::Choice;
+use super::choice::Followed;
 use super::correlate::{Requests, Waiting};
 use super::engine::{Engine, Told};
 use super::filter::Filtered;
@@ -79,14 +79,14 @@ impl Reader {
     pub fn start(
         mut capture: LogCapture,
         settings: &config::Logs,
-        choices: Vec<Choice>,
+        followed: Followed,
         sinks: Vec<Box<dyn Sink>>,
         requests: Requests,
         masker: Arc<Masker>,
         registry: Shared,
     ) -> Result<Self, CaptureError> {
         let mut engine = Engine::new(settings);
-        let streams = Streams::new(choices, capture.pipes(), &mut engine)?;
+        let streams = Streams::new(followed, capture.pipes(), &mut engine)?;
         tracing::info!("following {} standard streams by the {} way", streams.len(), capture.way());
         let (stop, closed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let lost = Arc::new(AtomicU64::new(0));
@@ -251,6 +251,9 @@ impl Work {
         }
         for (why, count) in Filtered::ALL.into_iter().zip(counts.filtered) {
             own.set(&family::LOG_FILTERED, &[why.name()], count as f64);
+        }
+        for (outcome, count) in ["known", "unknown", "full"].into_iter().zip(self.engine.waited()) {
+            own.set(&family::IDENTITY_WAITED, &["log_record", outcome], count as f64);
         }
         own.set(&family::LOG_STREAMS, &[], self.streams.len() as f64);
         own.set(&family::RING_FILL, &[RING], self.fill);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Severity;
+use crate::identity::Container;
 
 /// `log.iostream`: the standard stream that a record was written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +52,8 @@ pub struct Record {
     pub is_cut: bool,
     /// `service.name` of the program whose standard stream it is.
     pub service_name: Arc<str>,
+    /// The container whose standard stream it is; `None` on a bare host.
+    pub container: Option<Arc<Container>>,
     /// `process.pid` of the process that wrote it.
     pub pid: u32,
     /// `thread.id` of the thread that wrote it.
@@ -81,6 +84,8 @@ struct Json<'a> {
     tid: u32,
     #[serde(skip_serializing_if = "Map::is_empty")]
     attributes: &'a Map<String, Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    resource: Map<String, Value>,
 }
 
 /// One line of JSON, without its line feed.
@@ -101,6 +106,12 @@ pub fn json_line(record: &Record) -> Result<String, serde_json::Error> {
         pid: record.pid,
         tid: record.tid,
         attributes: &record.attributes,
+        resource: record
+            .container
+            .iter()
+            .flat_map(|container| container.attributes())
+            .map(|(key, text)| (key.to_owned(), Value::String(text.into_owned())))
+            .collect(),
     })
 }
 

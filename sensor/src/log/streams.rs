@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, major, minor};
 use sensor_common::log::PipeKey;
 
-use super::choice::{Choice, Process, cgroup};
+use super::choice::{Choice, Followed, Process, cgroup};
+use super::containers::Containers;
 use super::engine::Engine;
 use super::record::Iostream;
 use crate::capture::{CaptureError, Pipes, Started};
-use crate::identity::{running, service_name};
+use crate::identity::{Identity, InContainer, PATIENCE, running, service_name};
 
 /// Numbers that this side gives: the kernel side's have another highest bit.
 const OWN_NUMBERS: u64 = 1 << 63;
@@ -35,13 +36,40 @@ const MINOR_BITS: u32 = 20;
 struct Stream {
     number: u64,
     owner: u32,
+    /// Name of its process, as long as nothing better is known.
+    name: Arc<str>,
+    /// `None` where one pipe is both.
+    iostream: Option<Iostream>,
+    whose: Option<Whose>,
+    /// Left alone, as the annotations and namespace of its pod say now.
+    is_off: bool,
+}
+
+/// The container that a stream is of.
+#[derive(Clone, Debug)]
+struct Whose {
+    container: InContainer,
+    since: Instant,
+    /// Nothing more will become known, unless its pod changes.
+    is_whole: bool,
+}
+
+impl From<InContainer> for Whose {
+    fn from(container: InContainer) -> Self {
+        Self { container, since: Instant::now(), is_whole: false }
+    }
 }
 
 /// The followed streams.
 #[derive(Debug)]
 pub(super) struct Streams {
     choices: Vec<Choice>,
+    containers: Containers,
+    /// Of what was last looked up.
+    generation: u64,
     followed: HashMap<PipeKey, Stream>,
+    /// Those that nobody holds any more; what is still held of them is told before the next sweep.
+    over: Vec<Stream>,
     chosen: HashSet<u32>,
     undecided: Vec<(Instant, PipeKey)>,
     next_number: u64,
@@ -51,13 +79,16 @@ pub(super) struct Streams {
 impl Streams {
     /// Follows the streams of the chosen processes that run now.
     pub(super) fn new(
-        choices: Vec<Choice>,
+        followed: Followed,
         pipes: &mut Pipes,
         engine: &mut Engine,
     ) -> Result<Self, CaptureError> {
         let mut streams = Self {
-            choices,
+            choices: followed.choices,
+            containers: Containers::new(followed.containers),
+            generation: 0,
             followed: HashMap::new(),
+            over: Vec::new(),
             chosen: HashSet::new(),
             undecided: Vec::new(),
             next_number: OWN_NUMBERS,
@@ -88,8 +119,17 @@ impl Streams {
             .collect();
         for pid in topmost {
             let name: Arc<str> = running.get(&pid).map_or("", String::as_str).into();
-            streams.follow_running(pid, &name, pipes, engine)?;
+            streams.follow_running(pid, &name, None, pipes, engine)?;
         }
+        for (pid, container) in streams.containers.running(running.keys().copied()) {
+            if pid == std::process::id() {
+                continue;
+            }
+            streams.chosen.insert(pid);
+            let name: Arc<str> = running.get(&pid).map_or("", String::as_str).into();
+            streams.follow_running(pid, &name, Some(container), pipes, engine)?;
+        }
+        streams.identify(pipes, engine);
         Ok(streams)
     }
 
@@ -104,8 +144,10 @@ impl Streams {
         let arguments = String::from_utf8_lossy(started.arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
         let name: Arc<str> = service_name(&executable, &arguments).into();
-        let is_chosen =
-            !self.chosen.contains(&started.parent) && self.is_chosen(started.tgid, &name, &executable);
+        let container = self.containers.started(started.tgid, started.cgroup);
+        let container = container.filter(|_| started.tgid != std::process::id());
+        let is_chosen = container.is_some()
+            || !self.chosen.contains(&started.parent) && self.is_chosen(started.tgid, &name, &executable);
         if is_chosen {
             self.chosen.insert(started.tgid);
         }
@@ -116,7 +158,16 @@ impl Streams {
             if is_chosen {
                 self.undecided.retain(|(_, other)| *other != key);
                 let owner = started.tgid;
-                if self.followed.insert(key, Stream { number, owner }).is_none()
+                let iostream_told = (!both).then_some(iostream);
+                let stream = Stream {
+                    number,
+                    owner,
+                    name: Arc::clone(&name),
+                    iostream: iostream_told,
+                    whose: container.map(Whose::from),
+                    is_off: false,
+                };
+                if self.followed.insert(key, stream).is_none_or(|before| before.is_off)
                     && let Err(error) = pipes.follow(key, number)
                 {
                     tracing::warn!(
@@ -124,15 +175,49 @@ impl Streams {
                         iostream.name()
                     );
                 }
-                engine.follow(number, Arc::clone(&name), (!both).then_some(iostream));
-            } else if !self.followed.contains_key(&key) {
-                self.undecided.push((Instant::now(), key));
+                engine.follow(number, Arc::clone(&name), iostream_told);
+                continue;
+            }
+            match self.followed.get(&key) {
+                // The kernel side has begun to follow it anew.
+                Some(known) if known.is_off => pipes.forget(key),
+                Some(_) => {}
+                None => self.undecided.push((Instant::now(), key)),
+            }
+        }
+        if container.is_some() {
+            self.identify(pipes, engine);
+        }
+    }
+
+    /// Looks up whose the streams of containers are. Those that are not wanted are left alone as long as that is so.
+    fn identify(&mut self, pipes: &mut Pipes, engine: &mut Engine) {
+        let Some(directory) = self.containers.directory() else { return };
+        let generation = directory.generation();
+        let has_changed = std::mem::replace(&mut self.generation, generation) != generation;
+        let followed = self.followed.iter_mut().map(|(key, stream)| (Some(*key), stream));
+        for (key, stream) in followed.chain(self.over.iter_mut().map(|stream| (None, stream))) {
+            let Some(whose) = stream.whose.as_mut().filter(|whose| has_changed || !whose.is_whole) else {
+                continue;
+            };
+            let (container, is_whole) = directory.look_up(whose.container);
+            whose.is_whole = is_whole;
+            let is_waiting = !is_whole && whose.since.elapsed() < PATIENCE;
+            let is_off = !container.wanted.logs;
+            if is_off != stream.is_off {
+                stream.is_off = is_off;
+                stream.switch(key, pipes, engine);
+            }
+            if !is_off {
+                let identity = Identity::new(&stream.name, &container);
+                engine.identify(stream.number, identity, is_waiting);
             }
         }
     }
 
     /// Gives up pipes that nobody chose, and now and then those that nobody holds any more.
     pub(super) fn turn(&mut self, pipes: &mut Pipes, engine: &mut Engine) {
+        self.identify(pipes, engine);
         let followed = &self.followed;
         self.undecided.retain(|(since, key)| {
             if since.elapsed() < UNDECIDED {
@@ -147,6 +232,9 @@ impl Streams {
             return;
         }
         self.swept = Instant::now();
+        for stream in self.over.drain(..) {
+            engine.forget(stream.number);
+        }
         self.chosen.retain(|pid| Path::new(&format!("/proc/{pid}")).exists());
         let ended: HashSet<PipeKey> = self
             .followed
@@ -160,9 +248,7 @@ impl Streams {
         let held = held(&ended);
         for key in ended.difference(&held) {
             pipes.forget(*key);
-            if let Some(stream) = self.followed.remove(key) {
-                engine.forget(stream.number);
-            }
+            self.over.extend(self.followed.remove(key));
         }
     }
 
@@ -175,11 +261,12 @@ impl Streams {
         &mut self,
         pid: u32,
         name: &Arc<str>,
+        container: Option<InContainer>,
         pipes: &mut Pipes,
         engine: &mut Engine,
     ) -> Result<(), CaptureError> {
         let [out, error] = [1, 2].map(|descriptor| key_of(&format!("/proc/{pid}/fd/{descriptor}")));
-        if out.is_none() && error.is_none() {
+        if out.is_none() && error.is_none() && container.is_none() {
             tracing::warn!(
                 "standard output and error of process {pid} ({name}) are neither pipes nor terminals: not followed"
             );
@@ -192,11 +279,34 @@ impl Streams {
             }
             self.next_number += 1;
             let number = self.next_number;
-            engine.follow(number, Arc::clone(name), (!both).then_some(iostream));
+            let iostream = (!both).then_some(iostream);
+            engine.follow(number, Arc::clone(name), iostream);
             pipes.follow(key, number)?;
-            self.followed.insert(key, Stream { number, owner: pid });
+            let name = Arc::clone(name);
+            let whose = container.map(Whose::from);
+            self.followed.insert(key, Stream { number, owner: pid, name, iostream, whose, is_off: false });
         }
         Ok(())
+    }
+}
+
+impl Stream {
+    /// Follows it from now on, or not any more.
+    fn switch(&self, key: Option<PipeKey>, pipes: &mut Pipes, engine: &mut Engine) {
+        if self.is_off {
+            if let Some(key) = key {
+                pipes.forget(key);
+            }
+            engine.forget(self.number);
+            return;
+        }
+        if let Some(key) = key
+            && let Err(error) = pipes.follow(key, self.number)
+        {
+            let (owner, name) = (self.owner, &self.name);
+            tracing::warn!("a standard stream of process {owner} ({name}) is not followed: {error}");
+        }
+        engine.follow(self.number, Arc::clone(&self.name), self.iostream);
     }
 }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::{Engine, Iostream, Lines, Severity, Told, Written};
 use crate::config::Logs;
+use crate::identity::Identity;
 use crate::trace::WallClock;
 
 const PIPE: u64 = 1;
@@ -307,4 +308,30 @@ proptest! {
         let expected: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
         prop_assert_eq!(told, expected);
     }
+}
+
+/// Records of a container that is not known yet wait, and are told in their order with what is known then.
+#[test]
+fn records_wait_for_their_container() {
+    let mut engine = engine(&Logs::default());
+    let mut told = Vec::new();
+    let shop = Identity::of_process(Arc::from("shop"));
+    engine.identify(PIPE, shop.clone(), true);
+    engine.push(&write(1, MS, b"one\n"), CLOCK, &mut told);
+    engine.push(&write(2, 2 * MS, b"two\n"), CLOCK, &mut told);
+    engine.turn(200 * MS, CLOCK, &mut told);
+    assert!(told.is_empty(), "{told:?}");
+    engine.identify(PIPE, Identity::of_process(Arc::from("till")), false);
+    engine.push(&write(1, 3 * MS, b"three\n"), CLOCK, &mut told);
+    engine.turn(300 * MS, CLOCK, &mut told);
+    let mut found: Vec<_> =
+        told.iter().map(|told| (&*told.record.body, &*told.record.service_name)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [("one", "till"), ("three", "till"), ("two", "till")]);
+    assert_eq!(engine.waited(), [0, 2, 0], "nobody told which pod it is");
+    // The end waits for nobody.
+    engine.identify(PIPE, shop, true);
+    engine.push(&write(1, 4 * MS, b"four\n"), CLOCK, &mut told);
+    engine.finish(400 * MS, CLOCK, &mut told);
+    assert_eq!(told.last().unwrap().record.body, "four");
 }

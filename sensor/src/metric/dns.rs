@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use super::flow::labels_of;
 use super::group::{Group, Values};
 use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS};
 use super::room::Room;
 use super::{Labels, Sample, Source, family};
+use crate::identity::Service;
 
 /// An answered lookup.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {
-    /// `service.name` of the process that asked; empty where it is not known.
-    pub service: &'a str,
+    /// The process that asked; empty where it is not known.
+    pub service: &'a Service,
     /// What it asked for; of a bounded number of names.
     pub name: &'a Arc<str>,
     /// The response code.
@@ -20,7 +22,7 @@ pub struct Lookup<'a> {
     pub error: &'static str,
 }
 
-type Key = (Arc<str>, Arc<str>, &'static str, &'static str);
+type Key = (Service, Arc<str>, &'static str, &'static str);
 
 /// How long lookups took.
 #[derive(Debug, Default)]
@@ -29,6 +31,10 @@ pub struct LookupValues(Histogram<LATENCY_SLOTS>);
 impl Values for LookupValues {
     fn sample(&self, _: usize) -> Option<Sample<'_>> {
         self.0.read(&LATENCY).map(Sample::Histogram)
+    }
+
+    fn make_native(&mut self) {
+        self.0.make_native();
     }
 }
 
@@ -45,7 +51,7 @@ impl Values for Count {
 /// All metrics of lookups.
 pub struct DnsMetrics {
     answered: Group<Key, LookupValues>,
-    unanswered: Group<(Arc<str>, Arc<str>), Count>,
+    unanswered: Group<(Service, Arc<str>), Count>,
 }
 
 impl DnsMetrics {
@@ -66,26 +72,25 @@ impl DnsMetrics {
 
     /// A question was answered after so many nanoseconds.
     pub fn answered(&mut self, lookup: &Lookup<'_>, took_ns: u64, now_ns: u64) {
-        let key: Key = (lookup.service.into(), Arc::clone(lookup.name), lookup.code, lookup.error);
+        let key: Key = (lookup.service.clone(), Arc::clone(lookup.name), lookup.code, lookup.error);
         let make = || {
-            let labels = Labels::new([
+            let told = [
                 ("service_name", (*key.0).into()),
                 ("dns_question_name", (*key.1).into()),
                 ("dns_response_code", key.2.into()),
                 ("error_type", key.3.into()),
-            ]);
-            (key.clone(), labels)
+            ];
+            (key.clone(), Labels::new(told.into_iter().chain(labels_of(&key.0))))
         };
         self.answered.values(&key, now_ns, make).0.record(&LATENCY, took_ns);
     }
 
     /// A question was not answered in time.
-    pub fn unanswered(&mut self, service: &str, name: &Arc<str>, now_ns: u64) {
-        let key: (Arc<str>, Arc<str>) = (service.into(), Arc::clone(name));
+    pub fn unanswered(&mut self, service: &Service, name: &Arc<str>, now_ns: u64) {
+        let key = (service.clone(), Arc::clone(name));
         let make = || {
-            let labels =
-                Labels::new([("service_name", (*key.0).into()), ("dns_question_name", (*key.1).into())]);
-            (key.clone(), labels)
+            let told = [("service_name", (*key.0).into()), ("dns_question_name", (*key.1).into())];
+            (key.clone(), Labels::new(told.into_iter().chain(labels_of(&key.0))))
         };
         self.unanswered.values(&key, now_ns, make).0 += 1;
     }

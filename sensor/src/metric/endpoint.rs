@@ -1,6 +1,6 @@
 //! The HTTP endpoint that Prometheus scrapes.
 //!
-//! `GET /metrics` is the exposition, `GET /healthz` says that the daemon answers, `GET /readyz` that it captures:
+//! `GET /metrics` is the exposition, as OpenMetrics with exemplars where the client's `Accept` names that; `GET /healthz` says that the daemon answers, `GET /readyz` that it captures:
 //! it listens once it does. `GET /status` is what it sends, as a page, and `GET /status.json` as JSON. At most [`CONNECTIONS_MAX`]
 //! connections are open at once, more wait in the listener's backlog; a connection that sends no request in
 //! [`HEAD_TIMEOUT`] or lives longer than [`CONNECTION_TIMEOUT`] is closed.
@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue, VARY};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::text::{self, Cursor};
+use super::text::{Cursor, Form};
 use super::{Shared, status};
 
 /// Connections open at once.
@@ -128,7 +128,10 @@ impl Server {
     ) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> + Send + use<> {
         let (registry, status) = (self.registry.clone(), Arc::clone(&self.status));
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = answer(request.method(), request.uri().path(), &registry, &status);
+            let accept =
+                request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let form = Form::wanted(accept);
+            let response = answer(request.method(), request.uri().path(), form, &registry, &status);
             async move { Ok::<_, Infallible>(response) }
         });
         http1::Builder::new()
@@ -140,7 +143,7 @@ impl Server {
 
 type Answer = Response<Either<Full<Bytes>, Exposition>>;
 
-fn answer(method: &Method, path: &str, registry: &Shared, status: &Status) -> Answer {
+fn answer(method: &Method, path: &str, form: Form, registry: &Shared, status: &Status) -> Answer {
     let known = matches!(path, "/metrics" | "/healthz" | "/readyz" | "/status" | "/status.json");
     if !known {
         return plain(StatusCode::NOT_FOUND, "not found; metrics are at /metrics\n");
@@ -165,8 +168,10 @@ fn answer(method: &Method, path: &str, registry: &Shared, status: &Status) -> An
     if let Err(error) = registry.lock().refresh() {
         tracing::warn!(%error, "metrics endpoint: the daemon's own use is not known");
     }
-    let body = Exposition { registry: registry.clone(), cursor: Some(Cursor::default()) };
-    response(StatusCode::OK, text::CONTENT_TYPE, Either::Right(body))
+    let body = Exposition { registry: registry.clone(), cursor: Some(Cursor::new(form)) };
+    let mut response = response(StatusCode::OK, form.content_type(), Either::Right(body));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Answer {
@@ -263,6 +268,15 @@ mod tests {
         assert!(metrics.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{metrics}");
         assert!(metrics.contains("sensor_exchanges_total{role=\"server\"} 1\n"), "{metrics}");
         assert!(metrics.contains("\nprocess_resident_memory_bytes "), "{metrics}");
+        let open = "GET /metrics HTTP/1.1\r\naccept: application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1\r\nx: GET /";
+        let open = ask(server.address, open).await;
+        assert!(
+            open.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n")
+        );
+        assert!(
+            open.contains("# TYPE sensor_exchanges counter\n") && open.contains("\n# EOF\n\r\n0\r\n"),
+            "{open}"
+        );
         assert!(ask(server.address, "GET /metrics?name=a").await.starts_with("HTTP/1.1 200"));
         assert!(ask(server.address, "GET /healthz").await.ends_with("\r\n\r\nok\n"));
         assert!(ask(server.address, "GET /readyz").await.ends_with("\r\n\r\nok\n"));

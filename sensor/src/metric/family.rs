@@ -24,12 +24,12 @@ pub struct Family {
 }
 
 impl Family {
-    /// Series of one label set.
+    /// Series of one label set, whose histograms are native ones or classic.
     #[must_use]
-    pub const fn series(&self) -> u64 {
+    pub const fn series(&self, is_native: bool) -> u64 {
         match self.kind {
-            Kind::Counter | Kind::Gauge => 1,
-            Kind::Histogram(buckets) => buckets.bounds.len() as u64 + 3,
+            Kind::Histogram(buckets) if !is_native => buckets.bounds.len() as u64 + 3,
+            Kind::Counter | Kind::Gauge | Kind::Level | Kind::Histogram(_) => 1,
         }
     }
 }
@@ -39,8 +39,10 @@ impl Family {
 pub enum Kind {
     /// A number that only grows.
     Counter,
-    /// A number that goes up and down.
+    /// A quantity that goes up and down.
     Gauge,
+    /// A number that goes up and down and is no quantity, so that a sum of several means nothing: a state, a share, a time.
+    Level,
     /// Observations in these buckets.
     Histogram(&'static Buckets),
 }
@@ -51,7 +53,7 @@ impl Kind {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::Gauge => "gauge",
+            Self::Gauge | Self::Level => "gauge",
             Self::Histogram(_) => "histogram",
         }
     }
@@ -94,6 +96,15 @@ const fn gauge(
     labels: &'static [&'static str],
 ) -> Family {
     Family { name, kind: Kind::Gauge, unit, help, labels }
+}
+
+const fn level(
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+    labels: &'static [&'static str],
+) -> Family {
+    Family { kind: Kind::Level, ..gauge(name, unit, help, labels) }
 }
 
 /// The families of exchanges in which the local process is the server, in the order of
@@ -153,7 +164,7 @@ pub static SPANS: [&Family; 2] = [
     &duration("traces_spanmetrics_latency", "How long they took, in seconds.", SPAN_LABELS),
 ];
 /// The services that spans are of.
-pub static TARGETS: [&Family; 1] = [&gauge(
+pub static TARGETS: [&Family; 1] = [&level(
     "target_info",
     "1",
     "Always 1; the labels say of which services there are spans.",
@@ -236,7 +247,7 @@ pub static MAP_ENTRIES: Family = gauge("sensor_map_entries", "1", "Entries in a 
 pub static MAP_CAPACITY: Family =
     gauge("sensor_map_capacity", "1", "Entries for which a kernel map has room.", &["map"]);
 /// Fill of the ring buffers.
-pub static RING_FILL: Family = gauge(
+pub static RING_FILL: Family = level(
     "sensor_ring_fill_ratio",
     "1",
     "Share of a ring buffer that was waiting to be read when it was last looked at, 0 to 1.",
@@ -285,7 +296,7 @@ pub static MASKED: Family = counter(
     &["rule", "layer"],
 );
 /// Where masking begins.
-pub static MASK_LAYER: Family = gauge(
+pub static MASK_LAYER: Family = level(
     "sensor_mask_layer",
     "1",
     "Always 1; the label says where card numbers are masked first: `kernel` is before they reach the ring buffer.",
@@ -299,16 +310,16 @@ pub static MASK_GATE_HITS: Family = counter(
 );
 /// The version that runs.
 pub static BUILD_INFO: Family =
-    gauge("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
+    level("sensor_build_info", "1", "Always 1; the labels say which build runs.", &["version"]);
 /// How the sensor runs here.
-pub static INFO: Family = gauge(
+pub static INFO: Family = level(
     "sensor_info",
     "1",
     "Always 1; the labels say by which route the kernel is observed, and which kernel it is.",
     &["route", "kernel"],
 );
 /// What the kernel has of what was asked of it.
-pub static CAPABILITY: Family = gauge(
+pub static CAPABILITY: Family = level(
     "sensor_capability",
     "1",
     "1 where the kernel has something that a feature needs, 0 where it has not and the feature is off; of all that \
@@ -328,7 +339,7 @@ pub static PROCESS_MEMORY: Family =
     gauge("process_resident_memory_bytes", "By", "Resident memory of the daemon.", &[]);
 /// Start of the daemon.
 pub static PROCESS_START: Family =
-    gauge("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
+    level("process_start_time_seconds", "s", "When the daemon started, in seconds of the Unix epoch.", &[]);
 
 /// Lines of logs that were lost.
 pub static LOG_LINES_LOST: Family = counter(
@@ -412,6 +423,13 @@ pub static SHIP_UNSAMPLED: Family = counter(
     "Exchanges of which no span is sent, because their trace is not in the sample.",
     &[],
 );
+/// Spans that wait.
+pub static SHIP_TAIL_WAITING: Family = gauge(
+    "sensor_ship_tail_waiting_spans",
+    "1",
+    "Spans that are not in the sample and wait for the rest of their trace, by `ship.traces.tail_wait`.",
+    &[],
+);
 /// Lines that were too long.
 pub static SHIP_CUT: Family = counter(
     "sensor_ship_cut_lines_total",
@@ -433,7 +451,7 @@ pub static SHIP_DAY_LIMIT: Family = gauge(
     &["signal"],
 );
 /// How far the day's bytes are used up.
-pub static SHIP_DAY_STAGE: Family = gauge(
+pub static SHIP_DAY_STAGE: Family = level(
     "sensor_ship_day_stage",
     "1",
     "How little is taken as the day's bytes run out: 0 all, 1 from 80 %, 2 from 90 %, 3 errors alone, 4 nothing.",
@@ -452,6 +470,13 @@ pub static SHIP_ACTIVE_SERIES: Family = gauge(
     "1",
     "Series in the last collection of the metrics: what a receiver bills as active.",
     &[],
+);
+/// Label sets that a limit of their metric's own folded.
+pub static SHIP_SERIES_FOLDED: Family = counter(
+    "sensor_ship_series_folded_total",
+    "Label sets that are sent as the series whose labels are all `other`, because the metric was at its limit in \
+     `ship.metrics.limits`.",
+    &["metric"],
 );
 
 /// What the sensor says of itself.
@@ -504,8 +529,10 @@ pub static OWN: &[&Family] = &[
     &SHIP_SPOOL_BYTES,
     &SHIP_TORN,
     &SHIP_UNSAMPLED,
+    &SHIP_TAIL_WAITING,
     &SHIP_CUT,
     &SHIP_ACTIVE_SERIES,
+    &SHIP_SERIES_FOLDED,
     &SHIP_DAY_BYTES,
     &SHIP_DAY_LIMIT,
     &SHIP_DAY_STAGE,

@@ -8,6 +8,7 @@ use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS, LIFETIME, LIFETIME_SLO
 use super::room::Room;
 use super::{Labels, Sample, Source, family};
 use crate::flow::{Failure, Network, Totals};
+use crate::identity::Service;
 
 /// Ports from here on are given to clients (`net.ipv4.ip_local_port_range`), and are no label.
 pub const EPHEMERAL_PORTS: u16 = 32_768;
@@ -15,10 +16,17 @@ pub const EPHEMERAL_PORTS: u16 = 32_768;
 /// Who speaks with whom.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Pair {
-    /// `service.name` of the local process; empty where it is not known.
-    pub service: Arc<str>,
-    /// `service.name` of the other end, where that is a process of this host; else empty.
+    /// The local process; empty where it is not known.
+    pub service: Service,
+    /// `cloud.availability_zone` of this node, where it is known.
+    pub zone: Arc<str>,
+    /// `service.name` of the other end, where that is a process of this host, or in the cluster the Service behind its
+    /// address; else empty.
     pub peer_service: Arc<str>,
+    /// `service.namespace` of the other end, where it is known.
+    pub peer_namespace: Arc<str>,
+    /// `cloud.availability_zone` of the other end, where it is known.
+    pub peer_zone: Arc<str>,
     /// The name by which the other end was looked up; else empty.
     pub peer_name: Arc<str>,
     /// Where the other end is.
@@ -28,7 +36,7 @@ pub struct Pair {
 }
 
 impl Pair {
-    fn pairs(&self) -> [(&'static str, Cow<'_, str>); 5] {
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
         let port = self.server_port.filter(|port| *port < EPHEMERAL_PORTS);
         [
             ("service_name", Cow::Borrowed(&*self.service)),
@@ -36,12 +44,23 @@ impl Pair {
             ("peer_dns_name", Cow::Borrowed(&*self.peer_name)),
             ("peer_network", Cow::Borrowed(self.network.name())),
             ("server_port", port.map_or(Cow::Borrowed(""), |port| Cow::Owned(port.to_string()))),
+            ("peer_service_namespace", Cow::Borrowed(&*self.peer_namespace)),
+            ("cloud_availability_zone", Cow::Borrowed(&*self.zone)),
+            ("peer_cloud_availability_zone", Cow::Borrowed(&*self.peer_zone)),
         ]
+        .into_iter()
+        .chain(labels_of(&self.service))
     }
 
     fn labels(&self, more: &'static str, value: &'static str) -> Labels {
-        Labels::new(self.pairs().into_iter().chain([(more, Cow::Borrowed(value))]))
+        Labels::new(self.pairs().chain([(more, Cow::Borrowed(value))]))
     }
+}
+
+/// What a service is in the cluster.
+pub(super) fn labels_of(service: &Service) -> impl Iterator<Item = (&'static str, Cow<'_, str>)> {
+    let labels = service.workload.iter().flat_map(|workload| workload.labels());
+    labels.map(|(name, value)| (name, Cow::Borrowed(value)))
 }
 
 /// Which way a reset went.
@@ -101,6 +120,12 @@ impl Values for FlowValues {
             _ => None,
         }
     }
+
+    fn make_native(&mut self) {
+        self.connect.make_native();
+        self.lifetime.make_native();
+        self.rtt.make_native();
+    }
 }
 
 /// A counter.
@@ -149,7 +174,7 @@ pub struct FlowMetrics {
     failed: Group<(Pair, Failure), Count>,
     closed: Group<(Pair, Option<Failure>), Count>,
     resets: Group<(Pair, ResetDirection), Count>,
-    listeners: Group<(Arc<str>, u16), ListenValues>,
+    listeners: Group<(Service, u16), ListenValues>,
 }
 
 impl FlowMetrics {
@@ -227,10 +252,14 @@ impl FlowMetrics {
 
     /// How full the queues of a service's listeners on a port are, and how many connections they dropped since that was
     /// last told.
-    pub fn listening(&mut self, key: &(Arc<str>, u16), now: Listening, now_ns: u64) {
+    pub fn listening(&mut self, key: &(Service, u16), now: Listening, now_ns: u64) {
         let make = || {
             let port = if key.1 < EPHEMERAL_PORTS { key.1.to_string() } else { String::new() };
-            let labels = Labels::new([("service_name", (*key.0).into()), ("server_port", port.into())]);
+            let labels = Labels::new(
+                [("service_name", (*key.0).into()), ("server_port", port.into())]
+                    .into_iter()
+                    .chain(labels_of(&key.0)),
+            );
             (key.clone(), labels)
         };
         let values = self.listeners.values(key, now_ns, make);
@@ -286,7 +315,10 @@ mod tests {
     fn pair() -> Pair {
         Pair {
             service: "shop".into(),
+            zone: "".into(),
             peer_service: "db".into(),
+            peer_namespace: "".into(),
+            peer_zone: "".into(),
             peer_name: "".into(),
             network: Network::Node,
             server_port: Some(5432),

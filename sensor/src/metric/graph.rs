@@ -58,6 +58,11 @@ impl Values for EdgeValues {
             _ => None,
         }
     }
+
+    fn make_native(&mut self) {
+        self.client.make_native();
+        self.server.make_native();
+    }
 }
 
 /// What is told of one request, or of several without a duration.

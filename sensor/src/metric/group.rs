@@ -14,6 +14,9 @@ pub const OTHER: &str = "other";
 pub trait Values: Default {
     /// The sample for a family; `None` while there is nothing to tell.
     fn sample(&self, family: usize) -> Option<Sample<'_>>;
+
+    /// Counts in exponential buckets as well, where there are histograms.
+    fn make_native(&mut self) {}
 }
 
 /// A bounded table from typed keys to label sets and their values.
@@ -63,7 +66,7 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
     }
 
     fn series(&self) -> u64 {
-        self.families.iter().map(|family| family.series()).sum()
+        self.families.iter().map(|family| family.series(self.room.is_native())).sum()
     }
 
     /// The values of `key`; `make` gives the owned key and its labels when the key is new. `now_ns` (nanoseconds of
@@ -88,6 +91,15 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
         &mut series.values
     }
 
+    /// The values of a key that has a series of its own.
+    pub fn known<Q>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        let slot = *self.index.get(key)?;
+        self.slots.get_mut(slot)?.as_mut().map(|series| &mut series.values)
+    }
+
     fn other(&mut self) -> usize {
         self.folded += 1;
         if let Some(slot) = self.other {
@@ -101,7 +113,11 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
     }
 
     fn insert(&mut self, key: Option<K>, labels: Labels) -> usize {
-        let series = Some(Series { key, labels, values: V::default(), updated_ns: 0 });
+        let mut values = V::default();
+        if self.room.is_native() {
+            values.make_native();
+        }
+        let series = Some(Series { key, labels, values, updated_ns: 0 });
         if let Some(slot) = self.free.pop() {
             self.slots[slot] = series;
             return slot;

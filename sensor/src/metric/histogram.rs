@@ -1,4 +1,9 @@
-//! Histograms with fixed buckets.
+//! Histograms with fixed buckets, and beside them, where asked for, exponential ones.
+
+use super::native::Exponential;
+
+/// An exemplar gives its place to a shorter observation after so long, in milliseconds; to a longer one at once.
+const EXEMPLAR_MS: i64 = 15_000;
 
 /// The upper bounds of a histogram's buckets.
 ///
@@ -98,11 +103,41 @@ impl Buckets {
 pub struct Histogram<const SLOTS: usize> {
     counts: [u64; SLOTS],
     sum: u64,
+    more: Option<Box<More>>,
+}
+
+/// What not every histogram has.
+#[derive(Clone, Debug, Default)]
+struct More {
+    native: Option<Exponential>,
+    exemplar: Option<Exemplar>,
+}
+
+/// An observation with the span that it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exemplar {
+    /// The trace.
+    pub trace_id: [u8; 16],
+    /// The span.
+    pub span_id: [u8; 8],
+    /// The observation, in the base unit.
+    pub value: u64,
+    /// When it ended, in milliseconds of the Unix epoch.
+    pub unix_ms: i64,
+}
+
+impl Exemplar {
+    /// Its labels, whose values are hexadecimal.
+    #[must_use]
+    pub fn labels(&self) -> [(&'static str, String); 2] {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        [("span_id", hex(&self.span_id)), ("trace_id", hex(&self.trace_id))]
+    }
 }
 
 impl<const SLOTS: usize> Default for Histogram<SLOTS> {
     fn default() -> Self {
-        Self { counts: [0; SLOTS], sum: 0 }
+        Self { counts: [0; SLOTS], sum: 0, more: None }
     }
 }
 
@@ -115,12 +150,34 @@ impl<const SLOTS: usize> Histogram<SLOTS> {
             *count += 1;
             self.sum = self.sum.saturating_add(value);
         }
+        if let Some(native) = self.more.as_mut().and_then(|more| more.native.as_mut()) {
+            native.record(value as f64 / buckets.scale as f64);
+        }
+    }
+
+    /// Counts in exponential buckets as well, from the first value on.
+    pub fn make_native(&mut self) {
+        self.more.get_or_insert_default().native = Some(Exponential::default());
+    }
+
+    /// Keeps an example of what was counted: the longest of some seconds.
+    pub fn note(&mut self, exemplar: Exemplar) {
+        let known = &mut self.more.get_or_insert_default().exemplar;
+        let stays = known.is_some_and(|known| {
+            known.value >= exemplar.value && exemplar.unix_ms.saturating_sub(known.unix_ms) < EXEMPLAR_MS
+        });
+        if !stays {
+            *known = Some(exemplar);
+        }
     }
 
     /// What was counted, `None` when nothing was.
     #[must_use]
     pub fn read(&self, buckets: &'static Buckets) -> Option<Reading<'_>> {
-        let reading = Reading { buckets, counts: &self.counts, sum: self.sum };
+        let more = self.more.as_deref();
+        let native = more.and_then(|more| more.native.as_ref());
+        let exemplar = more.and_then(|more| more.exemplar.as_ref());
+        let reading = Reading { buckets, counts: &self.counts, sum: self.sum, native, exemplar };
         (reading.count() > 0).then_some(reading)
     }
 }
@@ -134,9 +191,19 @@ pub struct Reading<'a> {
     pub counts: &'a [u64],
     /// All values added up, in the base unit.
     pub sum: u64,
+    /// The same observations in exponential buckets, where they are counted so.
+    pub native: Option<&'a Exponential>,
+    /// One of them.
+    pub exemplar: Option<&'a Exemplar>,
 }
 
 impl Reading<'_> {
+    /// The bucket that holds a value in the base unit.
+    #[must_use]
+    pub fn bucket_of(&self, value: u64) -> usize {
+        self.buckets.bounds.partition_point(|bound| *bound < value)
+    }
+
     /// How many values were counted.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -9,7 +9,7 @@ use hashbrown::Equivalent;
 use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram, SIZE, SIZE_SLOTS};
 use super::labels::sanitise;
-use super::{Labels, Sample};
+use super::{Exemplar, Labels, Sample};
 use crate::identity::{Observed, Workload};
 use crate::protocol::{Exchange, Role};
 use crate::semantic::{self, Address, ErrorType, Host};
@@ -116,10 +116,33 @@ impl Values for HttpValues {
         };
         reading.map(Sample::Histogram)
     }
+
+    fn make_native(&mut self) {
+        self.duration.make_native();
+        self.first_byte.make_native();
+        self.request_body.make_native();
+        self.response_body.make_native();
+    }
 }
 
 /// Records an exchange in the group of its role.
 pub fn record(group: &mut HttpGroup, observed: &Observed) {
+    let exchange = &observed.exchange;
+    with_key(observed, |key| {
+        group.values(key, exchange.end_ns, || (key.to_owned(), key.labels())).record(exchange);
+    });
+}
+
+/// Notes an exemplar of an exchange that was recorded.
+pub fn note(group: &mut HttpGroup, observed: &Observed, exemplar: Exemplar) {
+    with_key(observed, |key| {
+        if let Some(values) = group.known(key) {
+            values.duration.note(exemplar);
+        }
+    });
+}
+
+fn with_key(observed: &Observed, then: impl FnOnce(&Key<&str>)) {
     let exchange = &observed.exchange;
     let service = sanitise(&observed.service_name);
     let route = sanitise(&observed.route);
@@ -142,7 +165,7 @@ pub fn record(group: &mut HttpGroup, observed: &Observed) {
         address,
         port,
     };
-    group.values(&key, exchange.end_ns, || (key.to_owned(), key.labels())).record(exchange);
+    then(&key);
 }
 
 /// The server's name as the client called it, else the address that it connected to.

@@ -20,6 +20,7 @@ pub mod histogram;
 pub mod http;
 pub mod labels;
 pub mod limit;
+pub mod native;
 pub mod own;
 pub mod process;
 pub mod registry;
@@ -37,7 +38,7 @@ pub(crate) mod fixture;
 mod reference;
 
 pub use family::{Family, Kind};
-pub use histogram::{Buckets, Reading};
+pub use histogram::{Buckets, Exemplar, Reading};
 pub use labels::Labels;
 pub use registry::{Registry, Shared};
 

@@ -65,7 +65,7 @@ impl Source for Own {
         }
         let sample = match series.family.kind {
             Kind::Counter => Sample::Counter(series.value),
-            Kind::Gauge | Kind::Histogram(_) => Sample::Gauge(series.value),
+            Kind::Gauge | Kind::Level | Kind::Histogram(_) => Sample::Gauge(series.value),
         };
         Some((&series.labels, sample))
     }

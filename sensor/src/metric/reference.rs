@@ -87,11 +87,13 @@ them again.
 const CLUSTER: &str = "
 ## In a cluster
 
-Metrics of requests of processes in pods have these labels too, where they are known: `service_namespace`, `k8s_namespace_name`,
+Series of processes in pods have these labels too, where they are known: `service_namespace`, `k8s_namespace_name`,
 `k8s_container_name`, with `kubernetes.metrics_by_pod` `k8s_pod_name`, and one for what made the pod: `k8s_deployment_name`,
 `k8s_statefulset_name`, `k8s_daemonset_name`, `k8s_cronjob_name`, `k8s_job_name`, `k8s_rollout_name` or `k8s_replicaset_name`.
 `service_name` is, in this order: the annotation `resource.opentelemetry.io/service.name`; with `kubernetes.service_labels` the
-labels `app.kubernetes.io/instance` and `name`; what made the pod; the pod.
+labels `app.kubernetes.io/instance` and `name`; what made the pod; the pod. Metrics of connections have also
+`cloud_availability_zone`, `peer_cloud_availability_zone` and `peer_service_namespace`; `peer_service_name` of an address that is no
+process of this node is the Service behind it, where that is one alone.
 ";
 
 #[test]

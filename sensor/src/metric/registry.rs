@@ -13,7 +13,7 @@ use super::room::Room;
 use super::rpc::{self, RpcGroup};
 use super::spans::SpanMetrics;
 use super::tls::{TlsGroup, tls};
-use super::{Labels, Sample, Source};
+use super::{Exemplar, Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
 use crate::semantic;
@@ -66,17 +66,22 @@ impl Registry {
     /// not in it.
     #[must_use]
     pub fn max_active_series(self, limit: u64) -> Self {
-        let room = Room::new(limit);
+        self.within(&Room::new(limit))
+    }
+
+    /// The same with histograms that count in exponential buckets as well, where they are to be sent so.
+    #[must_use]
+    pub fn within(self, room: &Room) -> Self {
         Self {
-            server: self.server.within(&room),
-            client: self.client.within(&room),
-            flow: self.flow.within(&room),
-            dns: self.dns.within(&room),
-            tls: self.tls.within(&room),
-            graph: self.graph.within(&room),
-            rpc_server: self.rpc_server.within(&room),
-            rpc_client: self.rpc_client.within(&room),
-            spans: self.spans.within(&room),
+            server: self.server.within(room),
+            client: self.client.within(room),
+            flow: self.flow.within(room),
+            dns: self.dns.within(room),
+            tls: self.tls.within(room),
+            graph: self.graph.within(room),
+            rpc_server: self.rpc_server.within(room),
+            rpc_client: self.rpc_client.within(room),
+            spans: self.spans.within(room),
             ..self
         }
     }
@@ -122,6 +127,25 @@ impl Registry {
             (Role::Client, None) => http::record(&mut self.client, observed),
             (Role::Server, Some(grpc)) => rpc::record(&mut self.rpc_server, observed, grpc),
             (Role::Client, Some(grpc)) => rpc::record(&mut self.rpc_client, observed, grpc),
+        }
+    }
+
+    /// Notes the span of an exchange that was recorded, where its series is not `other`.
+    pub fn exemplar(&mut self, observed: &Observed, unix_ms: i64) {
+        let exemplar = Exemplar {
+            trace_id: observed.span.trace_id,
+            span_id: observed.span.span_id,
+            value: semantic::duration_ns(&observed.exchange),
+            unix_ms,
+        };
+        if self.has_spans {
+            self.spans.exemplar(observed, exemplar);
+        }
+        match (observed.exchange.role, &observed.exchange.grpc) {
+            (Role::Server, None) => http::note(&mut self.server, observed, exemplar),
+            (Role::Client, None) => http::note(&mut self.client, observed, exemplar),
+            (Role::Server, Some(grpc)) => rpc::note(&mut self.rpc_server, observed, grpc, exemplar),
+            (Role::Client, Some(grpc)) => rpc::note(&mut self.rpc_client, observed, grpc, exemplar),
         }
     }
 

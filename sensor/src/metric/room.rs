@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Series that all groups of a registry may hold together. Its copies share it; they are used under the registry's lock.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<Inner>);
+pub struct Room(Arc<Inner>, bool);
 
 #[derive(Debug)]
 struct Inner {
@@ -17,7 +17,19 @@ impl Room {
     /// For so many series.
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Inner { limit, used: AtomicU64::new(0) }))
+        Self(Arc::new(Inner { limit, used: AtomicU64::new(0) }), false)
+    }
+
+    /// For series whose histograms are native ones, each of which is one series.
+    #[must_use]
+    pub fn native(self, is_native: bool) -> Self {
+        Self(self.0, is_native)
+    }
+
+    /// Whether histograms are native ones.
+    #[must_use]
+    pub const fn is_native(&self) -> bool {
+        self.1
     }
 
     /// Takes room, if there is as much.

@@ -7,7 +7,7 @@ use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
 use super::http::client_address;
 use super::labels::sanitise;
-use super::{Labels, Sample};
+use super::{Exemplar, Labels, Sample};
 use crate::identity::{Observed, Workload};
 use crate::protocol::{Grpc, Role};
 use crate::rpc;
@@ -61,10 +61,32 @@ impl Values for RpcValues {
         };
         reading.map(Sample::Histogram)
     }
+
+    fn make_native(&mut self) {
+        self.duration.make_native();
+        self.first_message.make_native();
+    }
 }
 
 /// Records a call in the group of its role.
 pub fn record(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc) {
+    let exchange = &observed.exchange;
+    let key = key(observed, grpc);
+    let values = group.values(&key, exchange.end_ns, || (key.clone(), key.labels()));
+    values.duration.record(&DURATION, semantic::duration_ns(exchange));
+    if let Some(first_ns) = grpc.first_message_ns {
+        values.first_message.record(&DURATION, first_ns.saturating_sub(exchange.request.first_ns));
+    }
+}
+
+/// Notes an exemplar of a call that was recorded.
+pub fn note(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc, exemplar: Exemplar) {
+    if let Some(values) = group.known(&key(observed, grpc)) {
+        values.duration.note(exemplar);
+    }
+}
+
+fn key(observed: &Observed, grpc: &Grpc) -> Key {
     let exchange = &observed.exchange;
     let (address, port) = match exchange.role {
         Role::Server => (None, exchange.endpoints.local.port()),
@@ -73,7 +95,7 @@ pub fn record(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc) {
             (Some(address.into_boxed_str()), exchange.endpoints.remote.port())
         }
     };
-    let key = Key {
+    Key {
         service: sanitise(&observed.service_name).into(),
         workload: observed.workload().cloned(),
         method: sanitise(&rpc::method(exchange, grpc)).into(),
@@ -81,11 +103,6 @@ pub fn record(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc) {
         error: ErrorType::of(exchange),
         address,
         port,
-    };
-    let values = group.values(&key, exchange.end_ns, || (key.clone(), key.labels()));
-    values.duration.record(&DURATION, semantic::duration_ns(exchange));
-    if let Some(first_ns) = grpc.first_message_ns {
-        values.first_message.record(&DURATION, first_ns.saturating_sub(exchange.request.first_ns));
     }
 }
 

@@ -9,7 +9,7 @@ use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
 use super::labels::sanitise;
 use super::room::Room;
-use super::{Labels, Sample, family};
+use super::{Exemplar, Labels, Sample, family};
 use crate::identity::Observed;
 use crate::protocol::Role;
 use crate::semantic::{self, ErrorType};
@@ -58,6 +58,10 @@ impl Values for SpanValues {
             _ => None,
         }
     }
+
+    fn make_native(&mut self) {
+        self.latency.make_native();
+    }
 }
 
 /// A service that there is.
@@ -86,22 +90,23 @@ impl SpanMetrics {
     /// Counts the span of an exchange.
     pub fn record(&mut self, observed: &Observed) {
         let exchange = &observed.exchange;
-        let service = sanitise(&observed.service_name);
-        let job = match observed.workload().map(|workload| &*workload.service_namespace) {
-            Some(namespace) if !namespace.is_empty() => format!("{namespace}/{service}"),
-            _ => service.to_string(),
-        };
-        let job = sanitise(&job);
-        let name = trace::span_name(observed);
-        let name = sanitise(&name);
-        let is_failed = ErrorType::of(exchange).is_some();
-        let key = Key { job: &*job, service: &*service, name: &*name, role: exchange.role, is_failed };
-        let values = self.spans.values(&key, exchange.end_ns, || (key.to_owned(), key.labels()));
-        values.calls += 1;
-        values.latency.record(&DURATION, semantic::duration_ns(exchange));
-        self.targets.values(&*job, exchange.end_ns, || {
-            let labels = [("job", Cow::Borrowed(&*job)), ("service_name", Cow::Borrowed(&*service))];
-            ((&*job).into(), Labels::new(labels))
+        with_key(observed, |key| {
+            let values = self.spans.values(key, exchange.end_ns, || (key.to_owned(), key.labels()));
+            values.calls += 1;
+            values.latency.record(&DURATION, semantic::duration_ns(exchange));
+            self.targets.values(key.job, exchange.end_ns, || {
+                let labels = [("job", Cow::Borrowed(key.job)), ("service_name", Cow::Borrowed(key.service))];
+                (key.job.into(), Labels::new(labels))
+            });
+        });
+    }
+
+    /// Notes an exemplar of an exchange that was recorded.
+    pub fn exemplar(&mut self, observed: &Observed, exemplar: Exemplar) {
+        with_key(observed, |key| {
+            if let Some(values) = self.spans.known(key) {
+                values.latency.note(exemplar);
+            }
         });
     }
 
@@ -109,6 +114,21 @@ impl SpanMetrics {
     pub fn expire(&mut self, before_ns: u64) -> usize {
         self.spans.expire(before_ns) + self.targets.expire(before_ns)
     }
+}
+
+fn with_key(observed: &Observed, then: impl FnOnce(&Key<&str>)) {
+    let exchange = &observed.exchange;
+    let service = sanitise(&observed.service_name);
+    let job = match observed.workload().map(|workload| &*workload.service_namespace) {
+        Some(namespace) if !namespace.is_empty() => format!("{namespace}/{service}"),
+        _ => service.to_string(),
+    };
+    let job = sanitise(&job);
+    let name = trace::span_name(observed);
+    let name = sanitise(&name);
+    let is_failed = ErrorType::of(exchange).is_some();
+    let key = Key { job: &*job, service: &*service, name: &*name, role: exchange.role, is_failed };
+    then(&key);
 }
 
 impl Key<&str> {

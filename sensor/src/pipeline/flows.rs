@@ -1,5 +1,6 @@
 //! The way of connections through the daemon.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::{
         Dump, Dumper, Names, Places, Table, TableConfig,
         dns::{Around, DnsConfig, Lookups},
     },
-    identity::{Observed, Processes},
+    identity::{Observed, Processes, Service, Sight, addresses::Peer},
     mask::Masker,
     metric::{Shared, family, graph::Graph},
 };
@@ -210,14 +211,32 @@ struct Named<'a> {
 }
 
 impl Names for Named<'_> {
-    fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Arc<str>> {
-        match comm {
-            Some(comm) => Some(self.processes.name(tgid, comm)),
-            None => self.processes.find(tgid).map(|known| known.name),
+    fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Service> {
+        let known = match comm {
+            Some(comm) => self.processes.get(tgid, comm),
+            None => self.processes.find(tgid)?,
+        };
+        let (identity, sight) = self.processes.identity(&known, Instant::now());
+        let mut service = identity.service();
+        service.is_left_alone |= !self.targets.is_observed(&known.name, &service);
+        // One whose pod may become known is looked for again with the next look at all sockets.
+        let has_pod = identity.container.is_some_and(|container| !container.pod.is_empty());
+        let may_change = matches!(sight, Sight::Until(_)) && !has_pod && !service.is_left_alone;
+        (!may_change).then_some(service)
+    }
+
+    fn is_wanted(&self, service: Option<&Service>) -> bool {
+        match service {
+            Some(service) => !service.is_left_alone,
+            None => self.targets.is_unknown_observed(),
         }
     }
 
-    fn is_wanted(&self, service: Option<&str>) -> bool {
-        self.targets.is_observed(service)
+    fn peer(&self, address: IpAddr, time_ns: u64) -> Option<Arc<Peer>> {
+        self.processes.directory()?.peer(address.to_canonical(), time_ns)
+    }
+
+    fn zone(&self) -> Arc<str> {
+        self.processes.directory().map(|directory| Arc::clone(&directory.node().zone)).unwrap_or_default()
     }
 }

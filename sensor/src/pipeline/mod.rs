@@ -88,9 +88,9 @@ impl Pipeline {
         masker: Arc<Masker>,
         kubernetes: Option<&Kubernetes>,
     ) -> Result<Self, CaptureError> {
-        let targets = Targets::new(&config.target, &mut capture)?;
         let directory = kubernetes.map(Kubernetes::directory);
         let mut processes = Processes::with(directory.clone());
+        let targets = Targets::new(config, &mut capture, &mut processes)?;
         let flows =
             Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
         Ok(Self {
@@ -99,7 +99,7 @@ impl Pipeline {
                 max_connections: config.http.max_connections,
                 pair_timeout: config.http.pair_timeout,
                 head_limit: config.capture.head_bytes as usize,
-                has_signals: sinks.wants_spans() || !config.logs.processes.is_empty(),
+                has_signals: sinks.wants_spans() || config.follows_logs(),
                 ..TrackerConfig::default()
             }),
             processes,
@@ -183,6 +183,7 @@ impl Pipeline {
                 break;
             }
         }
+        self.targets.turn(&mut self.processes, &mut self.capture);
         self.own.drained(bytes, self.capture.ring_bytes());
         turn
     }
@@ -198,7 +199,8 @@ impl Pipeline {
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             flows.second(now_ns, capture, processes, targets, registry);
         }
-        self.handshakes.second(now_ns, &self.registry);
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.second(now_ns, &mut around);
         self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
@@ -229,6 +231,8 @@ impl Pipeline {
         self.tracker.finish(now_ns, &mut self.exchanges);
         self.waiting.give_up();
         self.deliver();
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.finish(&mut around);
         self.measure();
         self.own.update(
             &self.capture,
@@ -260,21 +264,25 @@ impl Pipeline {
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
-            Record::Exec { tgid, executable, arguments } => {
+            Record::Exec { tgid, cgroup, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);
-                let name = processes.exec(tgid, executable, arguments);
-                started.push((tgid, name));
+                processes.exec(tgid, cgroup, executable, arguments);
+                started.push(tgid);
             }
             Record::Fork { child, parent, is_followed } => {
                 own.process();
                 joiner.process_started(child);
-                let name = processes.fork(child, parent);
-                started.extend(name.filter(|_| !is_followed).map(|name| (child, name)));
+                let is_known = processes.fork(child, parent).is_some();
+                if is_followed {
+                    targets.inherited(child, parent);
+                } else if is_known {
+                    started.push(child);
+                }
             }
         });
-        for (tgid, name) in started {
-            targets.started(tgid, &name, capture);
+        for tgid in started {
+            targets.started(tgid, processes, capture);
         }
         drained
     }
@@ -282,7 +290,8 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
-        self.handshakes.deliver(&mut self.processes, &self.targets, &self.masker, &self.registry);
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.deliver(&mut around);
         let now = Instant::now();
         for (named, identity) in self.waiting.ready(&mut self.processes, now) {
             self.observe(named, identity);
@@ -311,6 +320,12 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// The handshakes, and what they are told with.
+    fn handshakes(&mut self) -> (&mut Handshakes, handshakes::Around<'_>) {
+        let Self { handshakes, processes, targets, masker, registry, .. } = self;
+        (handshakes, handshakes::Around { processes, targets, masker, registry })
+    }
+
     /// Names an exchange, or lets it wait for its name.
     fn name(&mut self, mut exchange: Exchange, now: Instant) {
         self.masker.exchange(&mut exchange, &mut self.clean);

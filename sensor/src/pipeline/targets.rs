@@ -1,46 +1,139 @@
 //! Which processes are observed.
 
-use std::sync::Arc;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::Instant;
+
+use lru::LruCache;
+use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM};
 
 use crate::{
     capture::{Capture, CaptureError},
-    config::Target,
-    identity::running,
+    config::Config,
+    identity::{Identity, Known, Processes, running},
 };
+
+/// Processes whose entry in the kernel's map is remembered: as many as that has.
+const ENTRIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// The configured choice.
 #[derive(Debug)]
 pub(super) struct Targets {
     processes: Vec<String>,
     exclude: Vec<String>,
+    /// What the kernel's map means, in the words of [`sensor_common::target`].
+    mode: u32,
+    /// Processes that are in it for their container.
+    entered: LruCache<u32, ()>,
+    generation: u64,
 }
 
 impl Targets {
-    /// Makes the chosen processes among those that run now targets. What they start is followed by the kernel
-    /// side.
-    pub(super) fn new(choice: &Target, capture: &mut Capture) -> Result<Self, CaptureError> {
-        let targets = Self { processes: choice.processes.clone(), exclude: choice.exclude.clone() };
-        if !targets.processes.is_empty() {
-            for (tgid, name) in running() {
-                if targets.is_chosen(&name) {
-                    capture.target(tgid)?;
-                }
+    /// Enters the processes that run now. What they start is followed by the kernel side.
+    pub(super) fn new(
+        config: &Config,
+        capture: &mut Capture,
+        processes: &mut Processes,
+    ) -> Result<Self, CaptureError> {
+        let mut entered = LruCache::unbounded();
+        entered.resize(ENTRIES);
+        let (choice, mode) = (&config.target, config.target_mode());
+        let (names, exclude) = (choice.processes.clone(), choice.exclude.clone());
+        let mut targets = Self { processes: names, exclude, mode, entered, generation: 0 };
+        if mode == ALL {
+            return Ok(targets);
+        }
+        for tgid in running().into_keys() {
+            if let Some(known) = processes.find(tgid) {
+                let (identity, _) = processes.identity(&known, Instant::now());
+                targets.enter(tgid, &known, &identity, capture)?;
             }
         }
         Ok(targets)
     }
 
-    /// A process runs the program `name` from now on, and is no target by the kernel side's own doing: that forgets a
-    /// process that replaced its program, and follows the children of targets. But a child may be older than the
-    /// choice of its parent, and a program may be replaced before the choice is made.
-    pub(super) fn started(&self, tgid: u32, name: &Arc<str>, capture: &mut Capture) {
-        if self.processes.is_empty() {
+    /// A process runs a program from now on, and is entered by the kernel side's own doing or not at all: that forgets a
+    /// process that replaced its program, and follows children. But a child may be older than the choice of its parent, and
+    /// a program may be replaced before the choice is made.
+    pub(super) fn started(&mut self, tgid: u32, processes: &mut Processes, capture: &mut Capture) {
+        if self.mode == ALL {
             return;
         }
-        let result = if self.is_chosen(name) { capture.target(tgid) } else { capture.untarget(tgid) };
-        if let Err(error) = result {
-            tracing::warn!("process {tgid} ({name}) is not chosen as configured: {error}");
+        let Some(known) = processes.find(tgid) else { return };
+        let (identity, _) = processes.identity(&known, Instant::now());
+        if let Err(error) = self.enter(tgid, &known, &identity, capture) {
+            tracing::warn!("process {tgid} ({}) is not chosen as configured: {error}", known.name);
         }
+    }
+
+    /// A process made another, which the kernel side has entered as it had entered that.
+    pub(super) fn inherited(&mut self, child: u32, parent: u32) {
+        if self.entered.contains(&parent) {
+            self.entered.put(child, ());
+        }
+    }
+
+    /// Looks at all processes in containers again, where more has become known of these.
+    pub(super) fn turn(&mut self, processes: &mut Processes, capture: &mut Capture) {
+        let generation = processes.directory().map_or(0, crate::identity::Directory::generation);
+        if self.mode == ALL || generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let all: Vec<(u32, Known)> =
+            processes.in_containers().map(|(tgid, known)| (tgid, known.clone())).collect();
+        for (tgid, known) in all {
+            let (identity, _) = processes.identity(&known, Instant::now());
+            let is_entered = self.entered.contains(&tgid);
+            let entry = self.entry(&known, &identity);
+            // What was chosen by its own name stays as it is.
+            if is_entered == (entry == Some(BY_CONTAINER)) {
+                continue;
+            }
+            if let Err(error) = self.enter(tgid, &known, &identity, capture) {
+                tracing::warn!("process {tgid} ({}) is not chosen as configured: {error}", known.name);
+            }
+        }
+    }
+
+    /// What the kernel's map has to say of a process.
+    fn entry(&self, known: &Known, identity: &Identity) -> Option<u32> {
+        // One that wants either is left alone in the other by the daemon.
+        let is_left = identity
+            .container
+            .as_ref()
+            .is_some_and(|container| !container.wanted.http && !container.wanted.flows);
+        if self.mode == ALL_BUT {
+            return is_left.then_some(BY_CONTAINER);
+        }
+        if is_left {
+            return None;
+        }
+        if self.is_chosen(&known.name) {
+            return Some(BY_PROGRAM);
+        }
+        (identity.container.is_some() && self.is_chosen(&identity.service_name)).then_some(BY_CONTAINER)
+    }
+
+    fn enter(
+        &mut self,
+        tgid: u32,
+        known: &Known,
+        identity: &Identity,
+        capture: &mut Capture,
+    ) -> Result<(), CaptureError> {
+        let entry = self.entry(known, identity);
+        if entry == Some(BY_CONTAINER) {
+            self.entered.put(tgid, ());
+        } else {
+            self.entered.pop(&tgid);
+        }
+        match entry {
+            Some(entry) => capture.target(tgid, entry)?,
+            None => return capture.untarget(tgid),
+        }
+        // One that ended meanwhile would leave its entry to whoever gets its number.
+        if Path::new(&format!("/proc/{tgid}")).exists() { Ok(()) } else { capture.untarget(tgid) }
     }
 
     /// Whether any service's exchanges are left alone.
@@ -54,16 +147,20 @@ impl Targets {
         self.exclude.iter().any(|excluded| excluded == name)
     }
 
-    /// Whether connections of this service are told; `None` stands for a process that is not known. The daemon's own are
-    /// not.
+    /// Whether connections of a process are told, by its own name and by its service's. The daemon's own are not.
     #[must_use]
-    pub(super) fn is_observed(&self, service: Option<&str>) -> bool {
-        let chosen =
-            |name: &str| self.processes.is_empty() || self.processes.iter().any(|known| known == name);
-        match service {
-            Some(name) => chosen(name) && !self.is_excluded(name) && name != env!("CARGO_PKG_NAME"),
-            None => self.processes.is_empty(),
-        }
+    pub(super) fn is_observed(&self, process: &str, service: &str) -> bool {
+        let names = [process, service];
+        let is_chosen =
+            self.processes.is_empty() || self.processes.iter().any(|known| names.contains(&&**known));
+        let is_excluded = names.iter().any(|name| self.is_excluded(name));
+        is_chosen && !is_excluded && process != env!("CARGO_PKG_NAME")
+    }
+
+    /// Whether connections are told of which the process is not known.
+    #[must_use]
+    pub(super) fn is_unknown_observed(&self) -> bool {
+        self.processes.is_empty()
     }
 
     fn is_chosen(&self, name: &str) -> bool {

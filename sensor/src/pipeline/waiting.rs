@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::identity::{Directory, Identity, Known, Processes};
+use crate::identity::{Directory, Identity, Known, Processes, Sight};
 use crate::metric::{family, own::Own};
 use crate::protocol::Exchange;
 use crate::trace::SpanIds;
@@ -61,8 +61,15 @@ impl Waiting {
         processes: &mut Processes,
         now: Instant,
     ) -> Option<(Named, Identity)> {
-        let (identity, until) = processes.identity(&named.process, now);
-        let Some(until) = until else { return Some((named, identity)) };
+        let (identity, sight) = processes.identity(&named.process, now);
+        let until = match sight {
+            Sight::Whole => return Some((named, identity)),
+            Sight::Over => {
+                self.unknown += 1;
+                return Some((named, identity));
+            }
+            Sight::Until(until) => until,
+        };
         if self.queue.len() >= WAITING_MAX {
             self.full += 1;
             return Some((named, identity));
@@ -84,18 +91,16 @@ impl Waiting {
         self.generation = generation;
         let mut ready = Vec::new();
         for waiter in std::mem::take(&mut self.queue) {
-            let (identity, until) = processes.identity(&waiter.named.process, now);
-            match until {
-                Some(_) if now < waiter.until => self.queue.push_back(waiter),
-                None if now < waiter.until => {
-                    self.known += 1;
-                    ready.push((waiter.named, identity));
+            let (identity, sight) = processes.identity(&waiter.named.process, now);
+            match sight {
+                Sight::Until(_) if now < waiter.until => {
+                    self.queue.push_back(waiter);
+                    continue;
                 }
-                _ => {
-                    self.unknown += 1;
-                    ready.push((waiter.named, identity));
-                }
+                Sight::Whole => self.known += 1,
+                Sight::Until(_) | Sight::Over => self.unknown += 1,
             }
+            ready.push((waiter.named, identity));
         }
         self.next = self.queue.iter().map(|waiter| waiter.until).min();
         ready
@@ -117,7 +122,7 @@ impl Waiting {
             return;
         }
         for (outcome, count) in ["known", "unknown", "full"].into_iter().zip(counts) {
-            own.set(&family::IDENTITY_WAITED, &[outcome], count as f64);
+            own.set(&family::IDENTITY_WAITED, &["exchange", outcome], count as f64);
         }
     }
 }

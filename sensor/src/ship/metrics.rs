@@ -5,15 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prost::Message as _;
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 
 use super::remote_write::{Collected, Collector};
-use super::stats::now_ms;
+use super::stats::{monotonic_ns, now_ms};
 use super::store::Store;
 use super::worker::Stop;
+use crate::metric::Shared;
 use crate::metric::worst::{Worst, worst};
-use crate::metric::{Registry, Shared};
 
 /// How often the labels with the most values are looked for.
 const LOOK_INTERVAL: Duration = Duration::from_secs(3_600);
@@ -40,7 +39,9 @@ pub struct Ticker {
 #[derive(Debug, Default)]
 pub struct Cardinality {
     looked: Option<Instant>,
+    /// Recordings that the registry had no room for, and with them label sets that a metric's own limit folded.
     folded: u64,
+    all: u64,
     worst: Vec<Worst>,
 }
 
@@ -51,20 +52,33 @@ impl Cardinality {
         &self.worst
     }
 
-    fn look(&mut self, registry: &Registry) {
-        let folded = registry.folded();
+    /// Looks, when an hour has passed and more found no room: by the bounds of the registry, or by a metric's own.
+    fn look(&mut self, registry: &Shared, collector: &Collector) {
+        let limited: Vec<(&str, u64)> = collector.folded().collect();
+        let folded = registry.lock().folded();
+        let all = folded + limited.iter().map(|(_, folded)| folded).sum::<u64>();
         let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL);
-        if folded <= self.folded || !is_due {
+        if all <= self.all || !is_due {
             return;
         }
-        let more = folded - self.folded;
-        (self.looked, self.folded, self.worst) = (Some(Instant::now()), folded, worst(registry));
+        self.worst = limited.iter().filter_map(|(metric, _)| collector.worst(metric)).collect();
         for Worst { metric, label, values } in &self.worst {
             tracing::warn!(
-                "{more} recordings found no room for a series of their own and went to `other`; \
-                 the label `{label}` of `{metric}` has {values} values"
+                "`{metric}` is at its limit in `ship.metrics.limits`, so that label sets of it are sent as `other`; \
+                 its label `{label}` has {values} values"
             );
         }
+        if folded > self.folded {
+            let (more, worst) = (folded - self.folded, worst(&registry.lock()));
+            for Worst { metric, label, values } in &worst {
+                tracing::warn!(
+                    "{more} recordings found no room for a series of their own and went to `other`; \
+                     the label `{label}` of `{metric}` has {values} values"
+                );
+            }
+            self.worst.extend(worst);
+        }
+        (self.looked, self.folded, self.all) = (Some(Instant::now()), folded, all);
     }
 }
 
@@ -92,10 +106,11 @@ impl Ticker {
             if let Err(error) = registry.refresh() {
                 tracing::warn!(%error, "the daemon's own use is not known");
             }
-            self.cardinality.lock().unwrap_or_else(PoisonError::into_inner).look(&registry);
         }
         let mut collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
         collector.collect(&self.registry, unix_ms(), |collected| accept(&self.store, &collected));
+        let mut cardinality = self.cardinality.lock().unwrap_or_else(PoisonError::into_inner);
+        cardinality.look(&self.registry, &collector);
     }
 
     /// A last collection, and the end of all series: after it nothing is collected.
@@ -128,11 +143,6 @@ fn until_next(now_ms: u64, interval: Duration, node: &str) -> Duration {
 
 fn unix_ms() -> i64 {
     i64::try_from(now_ms()).unwrap_or(i64::MAX)
-}
-
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    nanoseconds(Duration::try_from(now).unwrap_or_default())
 }
 
 fn nanoseconds(time: Duration) -> u64 {

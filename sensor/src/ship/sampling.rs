@@ -115,7 +115,8 @@ pub struct Sampler {
 #[derive(Clone, Debug)]
 struct Budget {
     rate: u32,
-    tokens: u64,
+    /// Below 0 when more was spent than there was.
+    tokens: i64,
     filled_ns: u64,
 }
 
@@ -136,7 +137,7 @@ impl Sampler {
             },
             budget: Budget {
                 rate: settings.keep_per_second,
-                tokens: u64::from(settings.keep_per_second),
+                tokens: i64::from(settings.keep_per_second),
                 filled_ns: 0,
             },
         }
@@ -158,6 +159,12 @@ impl Sampler {
             return Decision::Dropped;
         };
         if self.budget.take(observed.exchange.end_ns) { Decision::Kept(reason) } else { Decision::OverBudget }
+    }
+
+    /// Spans that are kept for another span's sake count too: a whole trace is kept, and what is too much is taken from the
+    /// seconds to come.
+    pub fn spend(&mut self, spans: usize) {
+        self.budget.tokens -= i64::try_from(spans).unwrap_or(i64::MAX);
     }
 }
 
@@ -185,11 +192,11 @@ pub fn trace_state(before: &str, threshold: Option<Threshold>) -> String {
 impl Budget {
     fn take(&mut self, now_ns: u64) -> bool {
         if now_ns.saturating_sub(self.filled_ns) >= 1_000_000_000 {
-            self.tokens = u64::from(self.rate);
+            self.tokens = self.tokens.saturating_add(i64::from(self.rate)).min(i64::from(self.rate));
             self.filled_ns = now_ns;
         }
         let is_left = self.tokens > 0;
-        self.tokens = self.tokens.saturating_sub(1);
+        self.tokens -= i64::from(is_left);
         is_left
     }
 }

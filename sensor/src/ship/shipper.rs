@@ -1,6 +1,5 @@
 //! All that leaves the node, as one thing that is started, changed and stopped.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,17 +13,15 @@ use super::logs;
 use super::metrics::{self, Ticker};
 use super::plan::{self, Plan};
 use super::remote_write::{Collector, External, Selection};
-use super::sampling::Sampler;
 use super::sender::{Client, ClientError};
-use super::spool::{Cause, Limits, SpoolError, Sync};
+use super::spool::{Limits, SpoolError, Sync};
 use super::stats::{Stats, now_ms};
 use super::store::Store;
 use super::traces::{self, Outlet, Sink};
 use super::worker::{Stop, Worker};
 use crate::config::ConfigError;
 use crate::config::ship::Ship;
-use crate::metric::worst::Worst;
-use crate::metric::{Shared, family};
+use crate::metric::Shared;
 
 /// How long the receivers may take for the last batches when the sensor stops; the rest waits in the spool.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -52,38 +49,38 @@ pub enum ShipError {
 }
 
 /// A receiver as the status page shows it.
-struct Receiver {
-    name: String,
-    url: String,
-    signal: Signal,
-    reader: usize,
-    store: Store,
-    stats: Arc<Stats>,
+pub(super) struct Receiver {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) signal: Signal,
+    pub(super) reader: usize,
+    pub(super) store: Store,
+    pub(super) stats: Arc<Stats>,
 }
 
 /// Everything that runs by one set of settings.
-struct Running {
+pub(super) struct Running {
     settings: Ship,
     plans: Vec<Plan>,
     stop: watch::Sender<Stop>,
     workers: JoinSet<()>,
     writers: JoinSet<()>,
-    ticker: Option<Arc<Ticker>>,
-    receivers: Vec<Receiver>,
-    meters: Vec<(Signal, Arc<Meter>)>,
+    pub(super) ticker: Option<Arc<Ticker>>,
+    pub(super) receivers: Vec<Receiver>,
+    pub(super) meters: Vec<(Signal, Arc<Meter>)>,
 }
 
 /// All that leaves the node.
 pub struct Shipper {
-    registry: Shared,
-    outlet: Outlet,
-    spans: Arc<traces::Counts>,
+    pub(super) registry: Shared,
+    pub(super) outlet: Outlet,
+    pub(super) spans: Arc<traces::Counts>,
     log_outlet: logs::Outlet,
-    lines: Arc<logs::Counts>,
+    pub(super) lines: Arc<logs::Counts>,
     collector: Option<(External, Arc<Mutex<Collector>>)>,
     /// By name: they outlive a change of the settings.
     stats: HashMap<String, Arc<Stats>>,
-    running: Option<Running>,
+    pub(super) running: Option<Running>,
     host: String,
 }
 
@@ -113,7 +110,7 @@ impl Shipper {
     /// The pipeline's way to the traces.
     #[must_use]
     pub fn sink(&self) -> Sink {
-        Sink::new(self.outlet.clone(), Arc::clone(&self.spans))
+        Sink::new(self.outlet.clone(), Arc::clone(&self.spans), self.registry.clone())
     }
 
     /// The way of what processes write.
@@ -139,7 +136,8 @@ impl Shipper {
         if let Some(running) = before {
             let renamed = self.collector.as_ref().is_some_and(|(known, _)| *known != external);
             self.log_outlet.close();
-            running.halt(&self.outlet, renamed).await;
+            self.outlet.end(&self.spans);
+            running.halt(renamed).await;
         }
         match self.run(settings.clone(), plans, clients) {
             Ok(()) => Ok(()),
@@ -165,6 +163,7 @@ impl Shipper {
     }
 
     fn run(&mut self, settings: Ship, plans: Vec<Plan>, clients: Vec<Client>) -> Result<(), ShipError> {
+        let selection = Selection::new(&settings.metrics)?;
         let limits = Limits {
             max_bytes: settings.spool.max_bytes,
             segment_bytes: (settings.spool.max_bytes / SEGMENTS).max(SEGMENT_MIN),
@@ -214,7 +213,7 @@ impl Shipper {
         }
         let node = self.node(&settings);
         let ticker = stores.get(&Signal::Metrics).map(|store| {
-            let collector = self.collector(&settings);
+            let collector = self.collector(&settings, selection.clone());
             Arc::new(Ticker {
                 registry: self.registry.clone(),
                 collector,
@@ -232,8 +231,12 @@ impl Shipper {
             let resource = [("host.name", node.as_str()), ("k8s.cluster.name", settings.cluster.as_str())];
             let meter = meter(Signal::Traces, settings.traces.max_bytes_per_day);
             meters.push((Signal::Traces, Arc::clone(&meter)));
-            let skips = self.registry.lock().has_span_metrics();
-            let batches = self.outlet.open(Sampler::new(&settings.traces), meter, skips, &resource);
+            let form = traces::Form {
+                skips_metrics: self.registry.lock().has_span_metrics(),
+                has_exemplars: settings.metrics.exemplars,
+                ..traces::Form::default()
+            };
+            let batches = self.outlet.open(&settings.traces, meter, form.resource(&resource));
             writers.spawn(traces::write(batches, store.clone()));
         }
         if let Some(store) = stores.get(&Signal::Logs) {
@@ -246,9 +249,8 @@ impl Shipper {
         Ok(())
     }
 
-    fn collector(&mut self, settings: &Ship) -> Arc<Mutex<Collector>> {
+    fn collector(&mut self, settings: &Ship, selection: Selection) -> Arc<Mutex<Collector>> {
         let external = self.external(settings);
-        let selection = Selection::new(&settings.metrics);
         let select = |collector: &Mutex<Collector>| {
             collector.lock().unwrap_or_else(PoisonError::into_inner).select(selection);
         };
@@ -270,7 +272,7 @@ impl Shipper {
     /// the spool.
     pub async fn stop(mut self) {
         let Some(mut running) = self.running.take() else { return };
-        self.outlet.close();
+        self.outlet.end(&self.spans);
         self.log_outlet.close();
         // The ticker ends at any word; the writer of spans has written all when it ends.
         running.stop.send_replace(Stop::Run);
@@ -286,131 +288,11 @@ impl Shipper {
             running.stop.send_replace(Stop::Now);
         }
     }
-
-    /// Brings the metrics about sending up to date.
-    #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
-    pub fn report(&self) {
-        let Some(running) = &self.running else { return };
-        let mut lost: Vec<(&'static str, &str, &'static str, u64)> = Vec::new();
-        let mut registry = self.registry.lock();
-        let own = registry.own();
-        let mut seen: Vec<Signal> = Vec::new();
-        for receiver in &running.receivers {
-            let signal = receiver.signal.name();
-            let labels = [signal, receiver.name.as_str()];
-            let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let stats = &receiver.stats;
-            own.set(&family::SHIP_DELIVERED, &labels, get(&stats.delivered) as f64);
-            own.set(&family::SHIP_REQUESTS, &labels, get(&stats.requests) as f64);
-            own.set(&family::SHIP_RETRIES, &labels, get(&stats.retries) as f64);
-            own.set(&family::SHIP_BYTES, &labels, get(&stats.bytes) as f64);
-            let queue = receiver.store.queue();
-            own.set(&family::SHIP_WAITING, &labels, queue.waiting(receiver.reader) as f64);
-            let spool = queue.lost(receiver.reader);
-            lost.extend(Cause::ALL.map(|cause| (signal, labels[1], cause.name(), spool.items(cause))));
-            lost.push((signal, labels[1], "refused", get(&stats.refused)));
-            lost.push((signal, labels[1], "refused_in_part", get(&stats.refused_in_part)));
-            lost.push((signal, labels[1], "undecodable", get(&stats.undecodable)));
-            if !seen.contains(&receiver.signal) {
-                seen.push(receiver.signal);
-                own.set(&family::SHIP_SPOOL_BYTES, &[signal], queue.bytes() as f64);
-                own.set(&family::SHIP_TORN, &[signal], queue.torn() as f64);
-                let counts = receiver.store.counts();
-                own.set(&family::SHIP_ACCEPTED, &[signal], get(&counts.accepted) as f64);
-                lost.push((signal, "", "disk_full", get(&counts.disk_full)));
-                lost.push((signal, "", "disk_error", get(&counts.disk_error)));
-            }
-        }
-        if seen.contains(&Signal::Traces) {
-            lost.push(("traces", "", "busy", self.spans.busy.load(Ordering::Relaxed)));
-            lost.push(("traces", "", "day_budget", self.spans.over_day.load(Ordering::Relaxed)));
-            lost.push(("traces", "", "keep_budget", self.spans.over_budget.load(Ordering::Relaxed)));
-            own.set(&family::SHIP_UNSAMPLED, &[], self.spans.unsampled.load(Ordering::Relaxed) as f64);
-        }
-        if seen.contains(&Signal::Logs) {
-            lost.push(("logs", "", "day_budget", self.lines.over_budget.load(Ordering::Relaxed)));
-            lost.push(("logs", "", "busy", self.lines.busy.load(Ordering::Relaxed)));
-            own.set(&family::SHIP_CUT, &[], self.lines.cut.load(Ordering::Relaxed) as f64);
-        }
-        for (signal, receiver, cause, count) in lost {
-            own.set(&family::SHIP_LOST, &[signal, receiver, cause], count as f64);
-        }
-        for (signal, meter) in &running.meters {
-            let (labels, shown) = ([signal.name()], meter.shown(now_ms() / 1_000));
-            own.set(&family::SHIP_DAY_BYTES, &labels, shown.used as f64);
-            own.set(&family::SHIP_DAY_LIMIT, &labels, shown.limit as f64);
-            own.set(&family::SHIP_DAY_STAGE, &labels, f64::from(shown.stage.number()));
-            if let Some(month) = shown.month {
-                own.set(&family::SHIP_MONTH_BYTES, &labels, month);
-            }
-        }
-        if let Some(ticker) = &running.ticker {
-            let active = ticker.collector.lock().unwrap_or_else(PoisonError::into_inner).active();
-            own.set(&family::SHIP_ACTIVE_SERIES, &[], active as f64);
-        }
-        // The disk is not waited for under the registry's lock.
-        drop(registry);
-        running.meters.iter().for_each(|(_, meter)| meter.save());
-    }
-
-    /// What is sent, waiting and lost, for the status page.
-    #[must_use]
-    pub fn status(&self) -> serde_json::Value {
-        let receivers = self.running.iter().flat_map(|running| &running.receivers).map(|receiver| {
-            let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-            let (stats, last) = (&receiver.stats, receiver.stats.last());
-            let queue = receiver.store.queue();
-            let spool = queue.lost(receiver.reader);
-            let lost: serde_json::Map<String, serde_json::Value> = Cause::ALL
-                .iter()
-                .map(|cause| (cause.name().to_owned(), spool.items(*cause).into()))
-                .chain([
-                    ("refused".to_owned(), get(&stats.refused).into()),
-                    ("refused_in_part".to_owned(), get(&stats.refused_in_part).into()),
-                    ("undecodable".to_owned(), get(&stats.undecodable).into()),
-                ])
-                .collect();
-            serde_json::json!({
-                "name": receiver.name,
-                "signal": receiver.signal.name(),
-                "url": receiver.url,
-                "delivered": get(&stats.delivered),
-                "requests": get(&stats.requests),
-                "retries": get(&stats.retries),
-                "waiting_batches": queue.waiting(receiver.reader),
-                "spool_bytes": queue.bytes(),
-                "lost": lost,
-                "last_success_unix_ms": last.success_ms,
-                "last_error": last.error,
-            })
-        });
-        let meters = self.running.iter().flat_map(|running| &running.meters).map(|(signal, meter)| {
-            let shown = meter.shown(now_ms() / 1_000);
-            let limit = (shown.limit > 0).then_some(shown.limit);
-            serde_json::json!({
-                "signal": signal.name(),
-                "day_bytes": shown.used,
-                "day_limit_bytes": limit,
-                "stage": shown.stage.name(),
-                "month_bytes": shown.month,
-            })
-        });
-        let budgets: Vec<_> = meters.collect();
-        let ticker = self.running.as_ref().and_then(|running| running.ticker.as_ref());
-        let series = ticker.map(|ticker| {
-            let active = ticker.collector.lock().unwrap_or_else(PoisonError::into_inner).active();
-            let cardinality = ticker.cardinality.lock().unwrap_or_else(PoisonError::into_inner);
-            let worst: Vec<_> = cardinality.worst().iter().map(Worst::json).collect();
-            serde_json::json!({ "active": active, "labels_with_most_values": worst })
-        });
-        serde_json::json!({ "receivers": receivers.collect::<Vec<_>>(), "budgets": budgets, "series": series })
-    }
 }
 
 impl Running {
     /// Ends at once, to go on by other settings. `renamed` when no series keeps its labels.
-    async fn halt(mut self, outlet: &Outlet, renamed: bool) {
-        outlet.close();
+    async fn halt(mut self, renamed: bool) {
         self.stop.send_replace(Stop::Now);
         while self.writers.join_next().await.is_some() {}
         while self.workers.join_next().await.is_some() {}

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::gate::{self, Signal};
-use super::spool::{Batch, Cause, Limits, Queue, SpoolError};
+use super::spool::{Batch, Limits, Lost, Queue, SpoolError};
 use super::stats::now_ms;
 use super::wire;
 
@@ -33,6 +33,19 @@ pub struct Counts {
     pub disk_full: AtomicU64,
     /// Not written for another reason.
     pub disk_error: AtomicU64,
+}
+
+/// What is in the spool for one reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Depth {
+    /// Batches it has not acknowledged.
+    pub waiting: u64,
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Segments that ended in a write that was cut off.
+    pub torn: u64,
+    /// What it lost since the queue was opened.
+    pub lost: Lost,
 }
 
 impl Store {
@@ -63,8 +76,8 @@ impl Store {
         &self.0.counts
     }
 
-    /// The queue.
-    pub fn queue(&self) -> MutexGuard<'_, Queue> {
+    /// Private: who held it while asking anything else of the store would wait for itself.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,10 +122,26 @@ impl Store {
         self.0.filled.notified()
     }
 
-    /// Items that a reader lost in the spool, by cause.
+    /// Whether a reader has not acknowledged a batch and can still read it.
     #[must_use]
-    pub fn lost(&self, reader: usize) -> [(Cause, u64); 3] {
-        let lost = self.queue().lost(reader);
-        Cause::ALL.map(|cause| (cause, lost.items(cause)))
+    pub fn is_pending(&self, reader: usize, number: u64) -> bool {
+        self.queue().is_pending(reader, number)
+    }
+
+    /// A batch of a reader is done with.
+    pub fn acknowledge(&self, reader: usize, batch: &Batch) {
+        self.queue().acknowledge(reader, batch.number, batch.items);
+    }
+
+    /// What is in the spool for a reader, at one moment.
+    #[must_use]
+    pub fn depth(&self, reader: usize) -> Depth {
+        let queue = self.queue();
+        Depth {
+            waiting: queue.waiting(reader),
+            bytes: queue.bytes(),
+            torn: queue.torn(),
+            lost: queue.lost(reader),
+        }
     }
 }

@@ -12,9 +12,12 @@ use tokio::sync::mpsc;
 
 use super::budget::{Meter, Stage};
 use super::sampling::{self, Decision, KEPT, Sampler};
-use super::stats::now_ms;
+use super::stats::{monotonic_ns, now_ms};
 use super::store::Store;
+use super::tail::{LetGo, Tail};
+use crate::config::ship::Traces;
 use crate::identity::Observed;
+use crate::metric::Shared;
 use crate::trace::{self, Batch, WallClock};
 
 /// The attribute that says that span metrics were made of it already.
@@ -23,6 +26,8 @@ const SKIP_METRICS: &str = "span.metrics.skip";
 const BATCH_SPANS: usize = 512;
 /// Batches that wait to be written; what finds no room is lost and counted.
 const WAITING_MAX: usize = 32;
+/// Spans a second that are looked at as exemplars: a look-up each.
+const EXEMPLARS_MAX: usize = 1_000;
 /// How often the offset between the monotonic clock and the wall clock is looked at.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -37,6 +42,15 @@ pub struct Counts {
     pub over_day: AtomicU64,
     /// Spans that the writer was too slow for.
     pub busy: AtomicU64,
+    /// Spans that waited for the rest of their trace until others needed the room.
+    pub tail_full: AtomicU64,
+}
+
+impl Counts {
+    fn let_go(&self, gone: LetGo) {
+        self.unsampled.fetch_add(gone.in_time, Ordering::Relaxed);
+        self.tail_full.fetch_add(gone.early, Ordering::Relaxed);
+    }
 }
 
 /// Where the spans go now. It changes when the settings do.
@@ -45,29 +59,54 @@ pub type Outlet = super::outlet::Outlet<Open>;
 /// What a sink needs while there is a receiver of its signal.
 pub struct Open {
     sampler: Sampler,
+    tail: Option<Tail>,
     meter: Arc<Meter>,
-    skips_metrics: bool,
-    resource: Vec<KeyValue>,
+    form: Form,
     batches: mpsc::Sender<TracesData>,
 }
 
+/// How spans are sent.
+#[derive(Debug, Default)]
+pub struct Form {
+    /// There are span metrics already.
+    pub skips_metrics: bool,
+    /// Metrics get exemplars of what is sent.
+    pub has_exemplars: bool,
+    /// Attributes of each resource.
+    pub resource: Vec<KeyValue>,
+}
+
+impl Form {
+    /// With these attributes; those without a value are left out.
+    #[must_use]
+    pub fn resource(self, attributes: &[(&str, &str)]) -> Self {
+        let attributes = attributes.iter().filter(|(_, value)| !value.is_empty());
+        Self { resource: attributes.map(|(key, value)| text(key, value)).collect(), ..self }
+    }
+}
+
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write). `skips_metrics` when there are span metrics already.
-    pub fn open(
-        &self,
-        sampler: Sampler,
-        meter: Arc<Meter>,
-        skips_metrics: bool,
-        resource: &[(&str, &str)],
-    ) -> mpsc::Receiver<TracesData> {
+    /// Opens it; the receiver's end is for [`write`](fn@write).
+    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<TracesData> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
-        let resource = resource
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(key, value)| text(key, value))
-            .collect();
-        self.set(Open { sampler, meter, skips_metrics, resource, batches });
+        let wait_ns = u64::try_from(settings.tail_wait.as_nanos()).unwrap_or(u64::MAX);
+        let tail = (wait_ns > 0).then(|| Tail::new(wait_ns, settings.tail_max_spans));
+        self.set(Open { sampler: Sampler::new(settings), tail, meter, form, batches });
         waiting
+    }
+
+    /// Closes it; what waits for its trace is let go.
+    pub fn end(&self, counts: &Counts) {
+        if let Some(tail) = self.lock().as_mut().and_then(|open| open.tail.as_mut()) {
+            counts.let_go(tail.finish());
+        }
+        self.close();
+    }
+
+    /// Spans that wait for the rest of their trace.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().as_ref().and_then(|open| open.tail.as_ref()).map_or(0, Tail::waiting)
     }
 }
 
@@ -75,17 +114,31 @@ impl Outlet {
 pub struct Sink {
     outlet: Outlet,
     counts: Arc<Counts>,
+    registry: Shared,
     clock: WallClock,
     sampled: Instant,
     batch: Batch,
+    /// Which of the exchanges that were taken last have a span that is sent.
+    sent: Vec<usize>,
+    /// How many exemplars there may be until the next second.
+    exemplars: usize,
 }
 
 impl Sink {
-    /// A sink that hands its spans to `outlet`.
+    /// A sink that hands its spans to `outlet`, and exemplars of them to the registry.
     #[must_use]
-    pub fn new(outlet: Outlet, counts: Arc<Counts>) -> Self {
+    pub fn new(outlet: Outlet, counts: Arc<Counts>, registry: Shared) -> Self {
         let (clock, sampled) = (WallClock::sample(), Instant::now());
-        Self { outlet, counts, clock, sampled, batch: Batch::default() }
+        Self {
+            outlet,
+            counts,
+            registry,
+            clock,
+            sampled,
+            batch: Batch::default(),
+            sent: Vec::new(),
+            exemplars: EXEMPLARS_MAX,
+        }
     }
 
     /// Whether there is a receiver of traces now.
@@ -96,43 +149,112 @@ impl Sink {
 
     /// Takes the requests whose traces are kept.
     pub fn take(&mut self, observed: &[Observed]) {
-        let Self { outlet, counts, clock, batch, .. } = self;
-        let mut outlet = outlet.lock();
-        let Some(open) = &mut *outlet else { return };
-        let now_s = now_ms() / 1_000;
-        for observed in observed {
-            let decision = open.sampler.decide(observed, open.meter.stage());
-            if let Some(mut span) = span(observed, *clock, decision) {
-                if open.skips_metrics {
-                    span.attributes.push(flag(SKIP_METRICS));
+        let Self { outlet, counts, registry, clock, batch, sent, exemplars, .. } = self;
+        {
+            let mut outlet = outlet.lock();
+            let Some(open) = &mut *outlet else { return };
+            let now_s = now_ms() / 1_000;
+            let has_exemplars = open.form.has_exemplars;
+            let mut way = Way { open, counts, clock: *clock, batch, now_s };
+            for (place, observed) in observed.iter().enumerate() {
+                if way.take(observed) && has_exemplars && sent.len() < *exemplars {
+                    sent.push(place);
                 }
-                let is_failed = span.status.is_some();
-                let is_wanted = |stage: Stage| is_failed || stage < Stage::Errors;
-                if !open.meter.take(span.encoded_len(), now_s, is_wanted) {
-                    counts.over_day.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                batch.push(observed, span);
-                if batch.len() >= BATCH_SPANS {
-                    send(open, batch, counts);
-                }
-            } else {
-                let counter =
-                    if decision == Decision::OverBudget { &counts.over_budget } else { &counts.unsampled };
-                counter.fetch_add(1, Ordering::Relaxed);
             }
+        }
+        if sent.is_empty() {
+            return;
+        }
+        *exemplars -= sent.len();
+        let mut registry = registry.lock();
+        for observed in sent.drain(..).filter_map(|place| observed.get(place)) {
+            let unix_ms = clock.unix_ns(observed.exchange.end_ns) / 1_000_000;
+            registry.exemplar(observed, i64::try_from(unix_ms).unwrap_or(i64::MAX));
         }
     }
 
     /// What is due once a second: spans wait no longer than that.
     pub fn second(&mut self) {
+        self.exemplars = EXEMPLARS_MAX;
         if self.sampled.elapsed() >= CLOCK_INTERVAL {
             self.sampled = Instant::now();
             self.clock = WallClock::sample();
         }
-        if let Some(open) = &*self.outlet.lock() {
+        if let Some(open) = &mut *self.outlet.lock() {
+            if let Some(tail) = &mut open.tail {
+                self.counts.let_go(tail.due(monotonic_ns()));
+            }
             send(open, &mut self.batch, &self.counts);
         }
+    }
+}
+
+/// The way of one exchange into a batch.
+struct Way<'a> {
+    open: &'a mut Open,
+    counts: &'a Counts,
+    clock: WallClock,
+    batch: &'a mut Batch,
+    now_s: u64,
+}
+
+impl Way<'_> {
+    /// Whether its span is sent.
+    fn take(&mut self, observed: &Observed) -> bool {
+        let decision = self.open.sampler.decide(observed, self.open.meter.stage());
+        match self.with_its_trace(observed, decision) {
+            Some(Decision::Dropped) => self.counts.unsampled.fetch_add(1, Ordering::Relaxed),
+            Some(Decision::OverBudget) => self.counts.over_budget.fetch_add(1, Ordering::Relaxed),
+            Some(kept) => return self.send(observed, kept),
+            None => 0,
+        };
+        false
+    }
+
+    /// What becomes of a span when the rest of its trace is looked at; `None` when it waits for that.
+    fn with_its_trace(&mut self, observed: &Observed, decision: Decision) -> Option<Decision> {
+        let Some(tail) = &mut self.open.tail else { return Some(decision) };
+        let (trace_id, now_ns) = (observed.span.trace_id, observed.exchange.end_ns);
+        match (decision, tail.kept(&trace_id)) {
+            (Decision::Sampled(_), _) => Some(decision),
+            (Decision::Kept(reason), _) => {
+                let (waited, gone) = tail.keep(trace_id, reason, now_ns);
+                self.counts.let_go(gone);
+                self.open.sampler.spend(waited.len());
+                for waited in &waited {
+                    self.send(waited, decision);
+                }
+                Some(decision)
+            }
+            (Decision::Dropped | Decision::OverBudget, Some(reason)) => {
+                self.open.sampler.spend(1);
+                Some(Decision::Kept(reason))
+            }
+            (Decision::OverBudget, None) => Some(decision),
+            (Decision::Dropped, None) => {
+                self.counts.let_go(tail.wait(observed, now_ns));
+                None
+            }
+        }
+    }
+
+    /// Puts a span into the batch, where the day has room for it.
+    fn send(&mut self, observed: &Observed, decision: Decision) -> bool {
+        let Some(mut span) = span(observed, self.clock, decision) else { return false };
+        if self.open.form.skips_metrics {
+            span.attributes.push(flag(SKIP_METRICS));
+        }
+        let is_failed = span.status.is_some();
+        let is_wanted = |stage: Stage| is_failed || stage < Stage::Errors;
+        if !self.open.meter.take(span.encoded_len(), self.now_s, is_wanted) {
+            self.counts.over_day.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        self.batch.push(observed, span);
+        if self.batch.len() >= BATCH_SPANS {
+            send(self.open, self.batch, self.counts);
+        }
+        true
     }
 }
 
@@ -162,7 +284,7 @@ fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
     let spans = batch.len() as u64;
     let Some(mut data) = batch.take() else { return };
     for resource in data.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {
-        resource.attributes.extend(open.resource.iter().cloned());
+        resource.attributes.extend(open.form.resource.iter().cloned());
     }
     if open.batches.try_send(data).is_err() {
         counts.busy.fetch_add(spans, Ordering::Relaxed);
@@ -186,18 +308,121 @@ pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ship::Traces;
     use crate::metric::fixture::{exchange, observed};
+    use crate::metric::{Registry, Sample};
+    use crate::protocol::Exchange;
 
     fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
-        outlet.open(Sampler::new(settings), Arc::new(Meter::unlimited()), true, resource)
+        let form = Form { skips_metrics: true, has_exemplars: true, ..Form::default() }.resource(resource);
+        outlet.open(settings, Arc::new(Meter::unlimited()), form)
+    }
+
+    fn sink(outlet: &Outlet, counts: &Arc<Counts>) -> Sink {
+        Sink::new(outlet.clone(), Arc::clone(counts), Shared::new(Registry::new(10)))
+    }
+
+    /// All spans that left.
+    fn spans(batches: &mut mpsc::Receiver<TracesData>) -> Vec<Span> {
+        std::iter::from_fn(|| batches.try_recv().ok())
+            .flat_map(|data| data.resource_spans)
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans)
+            .collect()
+    }
+
+    /// An exchange of a trace that is not in a sample of less than all.
+    fn of(trace: u8, exchange: Exchange) -> Observed {
+        let mut observed = observed(exchange);
+        observed.span.trace_id = [0; 16];
+        observed.span.trace_id[0] = trace;
+        observed
+    }
+
+    #[test]
+    fn a_trace_with_a_failure_is_kept_whole() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let mut sink = sink(&outlet, &counts);
+        let tail_wait = Duration::from_secs(10);
+        let keep_slower = Duration::ZERO;
+        let settings = Traces { sample_percent: 50.0, keep_slower, tail_wait, ..Traces::default() };
+        let mut batches = open(&outlet, &settings, &[]);
+        // The clock of the exchanges is that of the node: what has just ended waits.
+        let end_ns = monotonic_ns();
+        let good = Exchange { end_ns, ..exchange() };
+        let failed = Exchange { status: Some(500), ..good.clone() };
+        sink.take(&[of(1, good.clone()), of(2, good.clone())]);
+        sink.second();
+        assert_eq!((spans(&mut batches).len(), outlet.waiting()), (0, 2));
+        sink.take(&[of(1, failed), of(1, good.clone()), of(3, good.clone())]);
+        sink.second();
+        let kept = spans(&mut batches);
+        assert_eq!((kept.len(), outlet.waiting()), (3, 2));
+        for span in kept {
+            assert_eq!(span.trace_id[0], 1);
+            assert!(span.attributes.contains(&text(KEPT, "error")), "{span:?}");
+            assert_eq!(span.trace_state, "", "it stands for itself alone");
+        }
+        outlet.end(&counts);
+        assert_eq!(counts.unsampled.load(Ordering::Relaxed), 2, "what waited is counted");
+        assert_eq!(counts.tail_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_waits_for_its_trace_is_bounded() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let mut sink = sink(&outlet, &counts);
+        let tail_wait = Duration::from_secs(10);
+        let (keep_slower, tail_max_spans) = (Duration::ZERO, 100);
+        let settings =
+            Traces { sample_percent: 0.0, keep_slower, tail_wait, tail_max_spans, ..Traces::default() };
+        let batches = open(&outlet, &settings, &[]);
+        let end_ns = monotonic_ns();
+        for trace in 0..=255 {
+            sink.take(&[of(trace, Exchange { end_ns, ..exchange() })]);
+            assert!(outlet.waiting() <= 100);
+        }
+        assert_eq!(counts.tail_full.load(Ordering::Relaxed), 156);
+        // Old ones go when their time is over.
+        sink.take(&[of(7, Exchange { end_ns: 1, ..exchange() })]);
+        sink.second();
+        drop(batches);
+        outlet.end(&counts);
+        let counted = [&counts.tail_full, &counts.unsampled].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counted.iter().sum::<u64>(), 257);
+    }
+
+    #[test]
+    fn only_what_is_sent_is_an_exemplar() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let registry = Shared::new(Registry::new(10));
+        let mut sink = Sink::new(outlet.clone(), counts, registry.clone());
+        let settings = Traces { sample_percent: 50.0, keep_errors: false, ..Traces::default() };
+        let _batches = open(&outlet, &settings, &[]);
+        let exemplar = || {
+            let registry = registry.lock();
+            match registry.sources()[0].read(0, 0) {
+                Some((_, Sample::Histogram(reading))) => reading.exemplar.copied(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let left_out = of(1, exchange());
+        registry.lock().record(&left_out);
+        sink.take(&[left_out]);
+        assert_eq!(exemplar(), None);
+        let mut sampled = of(2, exchange());
+        sampled.span.trace_id = [255; 16];
+        registry.lock().record(&sampled);
+        sink.take(&[sampled.clone()]);
+        let noted = exemplar().unwrap();
+        assert_eq!((noted.trace_id, noted.span_id), ([255; 16], sampled.span.span_id));
+        assert_eq!(noted.value, 6_000_000);
     }
 
     #[test]
     fn spans_carry_what_the_receiver_needs() {
         let outlet = Outlet::default();
         let counts = Arc::new(Counts::default());
-        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let mut sink = sink(&outlet, &counts);
         sink.take(&[observed(exchange())]);
         let settings = Traces { sample_percent: 100.0, ..Traces::default() };
         let mut batches = open(&outlet, &settings, &[("host.name", "n1"), ("k8s.cluster.name", "")]);
@@ -219,7 +444,7 @@ mod tests {
     fn a_slow_writer_loses_whole_batches_and_they_are_counted() {
         let outlet = Outlet::default();
         let counts = Arc::new(Counts::default());
-        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let mut sink = sink(&outlet, &counts);
         let settings = Traces { sample_percent: 100.0, ..Traces::default() };
         let mut batches = open(&outlet, &settings, &[]);
         let many = vec![observed(exchange()); BATCH_SPANS];
@@ -236,9 +461,9 @@ mod tests {
         let meter = Arc::new(Meter::load(100_000, &directory.path().join("traces.day")));
         let outlet = Outlet::default();
         let counts = Arc::new(Counts::default());
-        let mut sink = Sink::new(outlet.clone(), Arc::clone(&counts));
+        let mut sink = sink(&outlet, &counts);
         let settings = Traces { sample_percent: 100.0, keep_errors: false, ..Traces::default() };
-        let mut batches = outlet.open(Sampler::new(&settings), meter, true, &[]);
+        let mut batches = outlet.open(&settings, meter, Form::default());
         // The trace ids are spread over their range.
         for random in (0..=255).cycle().take(2_048) {
             let mut good = observed(exchange());
@@ -248,11 +473,7 @@ mod tests {
             sink.take(&[good, failed]);
         }
         sink.second();
-        let spans: Vec<Span> = std::iter::from_fn(|| batches.try_recv().ok())
-            .flat_map(|data| data.resource_spans)
-            .flat_map(|resource| resource.scope_spans)
-            .flat_map(|scope| scope.spans)
-            .collect();
+        let spans = spans(&mut batches);
         let bytes: usize = spans.iter().map(prost::Message::encoded_len).sum();
         assert!((99_000..=100_000).contains(&bytes), "{bytes}");
         let states: std::collections::BTreeSet<&str> =

@@ -110,7 +110,7 @@ impl Worker {
     /// What is sent next: first what failed, unless the spool has dropped it meanwhile.
     async fn next(&self, again: &mut VecDeque<Job>) -> Option<Job> {
         while let Some(job) = again.pop_front() {
-            if self.store.queue().is_pending(self.reader, job.batch.number) {
+            if self.store.is_pending(self.reader, job.batch.number) {
                 return Some(job);
             }
         }
@@ -202,7 +202,7 @@ impl Worker {
     /// The first part is not sent again. What the spool dropped meanwhile is counted there, and not by `count`.
     fn part_done(&self, mut job: Job, count: impl FnOnce(&Stats, u64)) -> Next {
         let part = job.parts.pop_front();
-        let is_pending = self.store.queue().is_pending(self.reader, job.batch.number);
+        let is_pending = self.store.is_pending(self.reader, job.batch.number);
         if let Some(part) = part.filter(|_| is_pending) {
             count(&self.stats, u64::from(part.items));
         }
@@ -214,7 +214,7 @@ impl Worker {
     }
 
     fn acknowledge(&self, job: &Job) {
-        self.store.queue().acknowledge(self.reader, job.batch.number, job.batch.items);
+        self.store.acknowledge(self.reader, &job.batch);
     }
 
     fn warn(&self, reason: &str) {

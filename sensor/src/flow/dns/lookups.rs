@@ -13,6 +13,7 @@ use super::message::{Message, Question};
 use super::search::{Search, Verdict};
 use super::stream::Stream;
 use crate::flow::{Names, Places};
+use crate::identity::Service;
 use crate::mask::Masker;
 use crate::metric::dns::{DnsMetrics, Lookup};
 use crate::metric::limit::Limited;
@@ -73,14 +74,14 @@ struct Pending {
     since_ns: u64,
     /// When it was last sent.
     sent_ns: u64,
-    service: Option<Arc<str>>,
+    service: Option<Service>,
     /// It has taken too long, and was counted.
     is_over: bool,
 }
 
 #[derive(Debug)]
 struct Held {
-    service: Option<Arc<str>>,
+    service: Option<Service>,
     name: Arc<str>,
     took_ns: u64,
     now_ns: u64,
@@ -198,7 +199,7 @@ impl Lookups {
             self.losses.late += 1;
             return;
         }
-        if !around.names.is_wanted(pending.service.as_deref()) {
+        if !around.names.is_wanted(pending.service.as_ref()) {
             return;
         }
         let took_ns = captured.time_ns.saturating_sub(pending.since_ns);
@@ -214,7 +215,7 @@ impl Lookups {
         }
         metrics.answered(
             &Lookup {
-                service: pending.service.as_deref().unwrap_or_default(),
+                service: &pending.service.unwrap_or_default(),
                 name: &names.admit(&masker.text(name), now_ns),
                 code: Message::code_name(message.code),
                 error: error(message),
@@ -233,10 +234,10 @@ impl Lookups {
             let waited = now_ns.saturating_sub(pending.sent_ns);
             if waited >= timeout_ns && !pending.is_over {
                 pending.is_over = true;
-                if around.names.is_wanted(pending.service.as_deref()) {
-                    let service = pending.service.as_deref().unwrap_or_default();
+                if around.names.is_wanted(pending.service.as_ref()) {
+                    let service = pending.service.clone().unwrap_or_default();
                     let name = names.admit(&masker.text(&key.question.name), now_ns);
-                    metrics.unanswered(service, &name, now_ns);
+                    metrics.unanswered(&service, &name, now_ns);
                 }
             }
             waited < timeout_ns * LATE
@@ -252,7 +253,7 @@ fn no_such_name(
     metrics: &mut DnsMetrics,
 ) {
     let lookup = Lookup {
-        service: held.service.as_deref().unwrap_or_default(),
+        service: &held.service.clone().unwrap_or_default(),
         name: &names.admit(&masker.text(&held.name), held.now_ns),
         code: Message::code_name(NO_SUCH_NAME),
         error: match verdict {

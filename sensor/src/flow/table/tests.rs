@@ -12,7 +12,7 @@ const NETNS: u32 = 1;
 struct Fixed;
 
 impl Names for Fixed {
-    fn service(&mut self, tgid: u32, _comm: Option<[u8; 16]>) -> Option<Arc<str>> {
+    fn service(&mut self, tgid: u32, _comm: Option<[u8; 16]>) -> Option<Service> {
         match tgid {
             1 => Some("web".into()),
             2 => Some("client".into()),
@@ -21,8 +21,16 @@ impl Names for Fixed {
         }
     }
 
-    fn is_wanted(&self, service: Option<&str>) -> bool {
-        service != Some("alone")
+    fn is_wanted(&self, service: Option<&Service>) -> bool {
+        service.is_none_or(|service| &**service != "alone")
+    }
+
+    fn peer(&self, _: IpAddr, _: u64) -> Option<Arc<Peer>> {
+        None
+    }
+
+    fn zone(&self) -> Arc<str> {
+        Arc::default()
     }
 }
 
@@ -266,7 +274,7 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, &"client".into(), At::the(0), &Fixed).is_some());
+    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &Fixed).is_some());
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);

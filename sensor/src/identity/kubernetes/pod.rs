@@ -185,7 +185,9 @@ impl<'a> Describe<'a> {
         let service_namespace = annotation("service.namespace").or_else(|| label("part-of"));
         let own = around.own;
         let is_own = own.is(api_uid, &namespace, &name);
-        let wanted = if is_own || !around.settings.wants(&namespace) {
+        let workload = owner.as_ref().map_or(&name, |(_, name)| name);
+        let of_label = |key: &str| metadata.labels.as_ref()?.get(key).map(String::as_str);
+        let wanted = if is_own || !around.settings.wants(&namespace, workload, of_label) {
             Wanted::NONE
         } else {
             wanted(metadata.annotations.as_ref())

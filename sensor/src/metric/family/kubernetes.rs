@@ -1,6 +1,6 @@
 //! What the sensor says of what it knows of the cluster.
 
-use super::{Family, counter, gauge};
+use super::{Family, counter, gauge, level};
 
 /// What is known.
 pub static KUBERNETES_KNOWN: Family = gauge(
@@ -17,7 +17,7 @@ pub static KUBERNETES_LEFT_OUT: Family = counter(
     &[],
 );
 /// Whether a watch is well.
-pub static KUBERNETES_WATCH_UP: Family = gauge(
+pub static KUBERNETES_WATCH_UP: Family = level(
     "sensor_kubernetes_watch_up",
     "1",
     "1 while what is known of a resource is whole and followed, 0 while the API server does not answer as it should.",
@@ -32,7 +32,7 @@ pub static KUBERNETES_WATCH_FAILURES: Family = counter(
 /// Events that came before their container was known.
 pub static IDENTITY_WAITED: Family = counter(
     "sensor_identity_waited_total",
-    "Exchanges that came before their container was known, by outcome: `known` in time, `unknown` after 5 s, \
+    "Exchanges and log records that came before their container was known, by outcome: `known` in time, `unknown` 5 s after its first sight, \
      and `full` where too many waited already; the last two were told with what was known.",
-    &["outcome"],
+    &["event", "outcome"],
 );

@@ -1,6 +1,6 @@
 //! From 2.0 to 1.0, and one request into two.
 
-use super::{v1, v2};
+use super::{Histogram, v1, v2};
 
 /// The same series for a receiver of 1.0. What 1.0 has no place for is left out: when a counter began.
 ///
@@ -43,6 +43,11 @@ pub fn to_v1(request: &v2::Request) -> Option<v1::WriteRequest> {
             labels: labels_of_series,
             samples: series.samples.iter().map(sample).collect(),
             exemplars: series.exemplars.iter().map(exemplar).collect::<Option<_>>()?,
+            histograms: series
+                .histograms
+                .iter()
+                .map(|histogram| Histogram { start_timestamp: 0, ..histogram.clone() })
+                .collect(),
         });
     }
     Some(v1::WriteRequest { timeseries, metadata })
@@ -56,7 +61,7 @@ fn family_of(name: &str) -> &str {
 /// How many samples a request holds.
 #[must_use]
 pub fn samples(request: &v2::Request) -> usize {
-    request.timeseries.iter().map(|series| series.samples.len()).sum()
+    request.timeseries.iter().map(|series| series.samples.len() + series.histograms.len()).sum()
 }
 
 /// Two requests with half of the series each; `None` when there is one series or none. Both keep all the symbols.

@@ -7,8 +7,12 @@
 
 mod collect;
 mod convert;
+mod histogram;
 mod number;
+mod rules;
 mod selection;
+mod shaped;
+mod total;
 pub mod v1;
 pub mod v2;
 
@@ -17,6 +21,7 @@ mod tests;
 
 pub use collect::{Collected, Collector, External};
 pub use convert::{samples, split, to_v1};
+pub use histogram::{BucketSpan, Histogram};
 pub use selection::Selection;
 
 /// The value that ends a series: a NaN of its own, as the specification gives it.

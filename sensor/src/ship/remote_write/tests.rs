@@ -159,7 +159,7 @@ fn what_is_not_selected_any_more_ends() {
     };
     let before = names(&collect(&mut collector, &registry, 1_000), false);
     let drop = vec!["http_server_*".to_owned()];
-    collector.select(Selection::new(&crate::config::ship::Metrics { drop, ..Default::default() }));
+    collector.select(Selection::new(&crate::config::ship::Metrics { drop, ..Default::default() }).unwrap());
     let requests = collect(&mut collector, &registry, 2_000);
     let is_dropped = |name: &String| name.starts_with("http_server_");
     assert!(!names(&requests, false).iter().any(is_dropped));

@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use super::Histogram;
+
 /// What is pushed.
 #[derive(Clone, PartialEq, Message)]
 pub struct WriteRequest {
@@ -25,6 +27,9 @@ pub struct TimeSeries {
     /// Examples of what was counted.
     #[prost(message, repeated, tag = "3")]
     pub exemplars: Vec<Exemplar>,
+    /// In place of samples, where it is a native histogram.
+    #[prost(message, repeated, tag = "4")]
+    pub histograms: Vec<Histogram>,
 }
 
 /// A name and a value.

@@ -3,6 +3,8 @@
 use hashbrown::HashMap;
 use prost::Message;
 
+use super::Histogram;
+
 /// What is pushed.
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
@@ -23,6 +25,9 @@ pub struct TimeSeries {
     /// In the order of time.
     #[prost(message, repeated, tag = "2")]
     pub samples: Vec<Sample>,
+    /// In place of samples, where it is a native histogram.
+    #[prost(message, repeated, tag = "3")]
+    pub histograms: Vec<Histogram>,
     /// Examples of what was counted.
     #[prost(message, repeated, tag = "4")]
     pub exemplars: Vec<Exemplar>,

@@ -200,7 +200,7 @@ async fn wrong_credentials_keep_the_batch() {
     run.until("an answer", || run.stats.last().error.is_some()).await;
     assert!(run.stats.last().error.unwrap().starts_with("status 401"));
     assert_eq!(server.got()[0].header("authorization"), "Basic MTIzNDU6c2VjcmV0");
-    assert_eq!((store.queue().waiting(0), run.refused()), (1, 0));
+    assert_eq!((store.depth(0).waiting, run.refused()), (1, 0));
     // Nothing more is tried until a person may have put it right.
     assert_eq!(server.got().len(), 1);
     run.stop().await;

@@ -1,7 +1,9 @@
 //! A receiver's worker against receivers that a test makes.
 
 mod answers;
+mod compliance;
 mod outage;
+mod report;
 mod server;
 mod way;
 
@@ -111,7 +113,7 @@ impl Run {
 
     /// Waits until nothing waits for the receiver.
     async fn drained(&self) {
-        self.until("an empty spool", || self.store.queue().waiting(0) == 0).await;
+        self.until("an empty spool", || self.store.depth(0).waiting == 0).await;
     }
 
     async fn until(&self, what: &str, holds: impl Fn() -> bool) {

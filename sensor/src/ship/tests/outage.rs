@@ -107,7 +107,7 @@ async fn survive(down: Option<u16>) -> (Fake, Vec<i64>, Vec<i64>) {
 impl Run {
     async fn drained_in_simulated_time(&self) {
         let deadline = Instant::now() + Duration::from_secs(3600);
-        while self.store.queue().waiting(0) > 0 {
+        while self.store.depth(0).waiting > 0 {
             assert!(Instant::now() < deadline, "the backlog does not shrink");
             sleep(Duration::from_secs(1)).await;
         }

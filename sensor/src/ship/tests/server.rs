@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +18,7 @@ use tokio_rustls::TlsAcceptor;
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub(super) struct Got {
+    pub(super) method: Method,
     pub(super) path: String,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
@@ -98,7 +99,7 @@ async fn serve(
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_err(|_| "the body was cut off")?.to_bytes();
             let (path, version, headers) = (parts.uri.path().to_owned(), parts.version, parts.headers);
-            let request = Got { path, version, headers, body, connection };
+            let request = Got { method: parts.method, path, version, headers, body, connection };
             let reply = {
                 let mut got = got.lock().unwrap();
                 got.push(request.clone());

@@ -66,7 +66,7 @@ async fn nobody_else_is_trusted_and_nothing_is_lost() {
         run.until("a failure", || run.stats.last().error.is_some()).await;
         let error = run.stats.last().error.unwrap();
         assert!(error.contains("certificate"), "{error}");
-        assert_eq!((server.got().len(), store.queue().waiting(0), run.refused()), (0, 1, 0));
+        assert_eq!((server.got().len(), store.depth(0).waiting, run.refused()), (0, 1, 0));
         run.stop().await;
     }
 }

@@ -1,6 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::identity::addresses::Peer;
 use crate::metric::Sample;
 use crate::protocol::Task;
 
@@ -10,12 +11,20 @@ const CLIENT: u32 = 2;
 struct Fixed;
 
 impl Names for Fixed {
-    fn service(&mut self, _: u32, _: Option<[u8; 16]>) -> Option<Arc<str>> {
+    fn service(&mut self, _: u32, _: Option<[u8; 16]>) -> Option<Service> {
         Some("client".into())
     }
 
-    fn is_wanted(&self, _: Option<&str>) -> bool {
+    fn is_wanted(&self, _: Option<&Service>) -> bool {
         true
+    }
+
+    fn peer(&self, _: IpAddr, _: u64) -> Option<Arc<Peer>> {
+        None
+    }
+
+    fn zone(&self) -> Arc<str> {
+        Arc::default()
     }
 }
 
