@@ -230,15 +230,16 @@ impl Way<'_> {
             self.open.sampler.spend(1);
             decision = Decision::Kept(reason);
         }
-        match decision {
-            Decision::Dropped => self.counts.unsampled.fetch_add(1, Ordering::Relaxed),
-            Decision::OverBudget => self.counts.over_budget.fetch_add(1, Ordering::Relaxed),
+        let left_out = match decision {
+            Decision::Dropped => &self.counts.unsampled,
+            Decision::OverBudget => &self.counts.over_budget,
             Decision::Sampled(_) | Decision::Kept(_) => {
                 let span = with(trace::handshake_span(observed, self.clock), decision);
                 self.put(span, |batch, span| batch.push_handshake(observed, span));
                 return;
             }
         };
+        left_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What becomes of a span when the rest of its trace is looked at; `None` when it waits for that.
