@@ -346,9 +346,11 @@ pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Identity;
     use crate::metric::fixture::{exchange, observed};
     use crate::metric::{Registry, Sample};
-    use crate::protocol::Exchange;
+    use crate::protocol::{Exchange, Handshake, HandshakeError, Role};
+    use crate::trace::SpanIds;
 
     fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
         let form = Form { skips_metrics: true, has_exemplars: true, ..Form::default() }.resource(resource);
@@ -403,6 +405,48 @@ mod tests {
         outlet.end(&counts);
         assert_eq!(counts.unsampled.load(Ordering::Relaxed), 2, "what waited is counted");
         assert_eq!(counts.tail_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn handshakes_are_sampled_as_requests_are() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let mut sink = sink(&outlet, &counts);
+        let settings = Traces { sample_percent: 50.0, ..Traces::default() };
+        let mut batches = open(&outlet, &settings, &[]);
+        let of = |random, error| {
+            let span = SpanIds { trace_id: [random; 16], span_id: [1; 8], ..SpanIds::default() };
+            ObservedHandshake { span, ..handshake(error) }
+        };
+        let failed = Some(HandshakeError::Closed);
+        sink.take_handshakes(&[of(1, None), of(255, None), of(2, failed)]);
+        sink.second();
+        let sent: Vec<_> = spans(&mut batches)
+            .into_iter()
+            .map(|span| {
+                assert!(span.attributes.contains(&flag(SKIP_METRICS)), "{span:?}");
+                let is_kept = span.attributes.contains(&text(KEPT, "error"));
+                (span.trace_id[0], span.trace_state, is_kept)
+            })
+            .collect();
+        assert_eq!(sent, [(255, "ot=th:8".to_owned(), false), (2, String::new(), true)]);
+        assert_eq!(counts.unsampled.load(Ordering::Relaxed), 1);
+    }
+
+    fn handshake(error: Option<HandshakeError>) -> ObservedHandshake {
+        let Exchange { task, endpoints, .. } = exchange();
+        let handshake = Handshake {
+            role: Role::Client,
+            task,
+            endpoints,
+            start_ns: 1_000,
+            duration_ns: 1_000,
+            server_name: None,
+            version: None,
+            alpn: None,
+            error,
+        };
+        let identity = Identity::of_process("shop".into());
+        ObservedHandshake { handshake, identity, span: SpanIds::default() }
     }
 
     #[test]
