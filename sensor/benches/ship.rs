@@ -1,17 +1,18 @@
 //! What sending costs: all of the way from exchanges, lines and metrics to a receiver, without the capture before it.
-//! Run by `cargo xtask bench ship`, which reads what this prints as JSON.
+//! Run by `cargo xtask bench ship`, which reads what this prints as JSON, and is the receiver.
 //!
-//! Each figure is of a process of its own, which sends to another one that takes everything and looks at nothing.
+//! Arguments: `samples`, `lines` or `spans`; the receiver's URL; seconds; active series. A process measures one thing, so
+//! that its memory is of that alone.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
+use rustix::time::{ClockId, clock_gettime};
 use sensor::config::Config;
 use sensor::identity::Observed;
 use sensor::metric::{Registry, Sample, Shared};
@@ -25,144 +26,76 @@ use serde_json::{Value, json};
 const SERIES_A_SET: u64 = 54;
 const LINES_A_SECOND: u32 = 50_000;
 const SPANS_A_SECOND: u32 = 5_000;
-/// So often a share of a second's lines and spans is made.
+/// So often a share of a second's lines or spans is made.
 const TICKS_A_SECOND: u32 = 100;
-/// Metrics are sent six times as often as by default, so that some seconds show it.
-const INTERVAL: &str = "10s";
+/// Metrics are sent more often than by default, so that some seconds show it.
+const INTERVAL: &str = "2s";
+/// How long the receiver may take for what waits at the end.
+const PATIENCE: Duration = Duration::from_secs(60);
 const LINE: &str = "2026-11-24T10:11:12.123Z INFO [http-nio-8080-exec-7] c.l.order.OrderService - order placed for a \
                     customer who pays at the till and waits for the receipt";
 
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Samples,
+    Lines,
+    Spans,
+}
+
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let what = arguments.next().context("the first argument is what is measured")?;
-    let seconds: u32 = arguments.next().unwrap_or_default().parse().unwrap_or(10);
-    let series: u64 = arguments.next().unwrap_or_default().parse().unwrap_or(100_000);
-    if what == "receiver" {
-        return receive();
-    }
-    if what == "all" {
-        let mut report = serde_json::Map::new();
-        for what in ["samples", "lines", "spans", "load"] {
-            report.insert(what.to_owned(), measured(what, seconds, series)?);
-        }
-        writeln!(std::io::stdout().lock(), "{}", Value::Object(report))?;
-        return Ok(());
-    }
+    let what = match arguments.next().as_deref() {
+        Some("samples") => What::Samples,
+        Some("lines") => What::Lines,
+        Some("spans") => What::Spans,
+        other => bail!("the first argument is what is measured, and not {other:?}"),
+    };
+    let url = arguments.next().context("the second argument is the receiver's URL")?;
+    let seconds = arguments.next().context("the third argument is seconds")?.parse()?;
+    let series = arguments.next().context("the fourth argument is active series")?.parse()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let figures = runtime.block_on(send(&what, seconds, series))?;
+    let figures = runtime.block_on(send(what, &url, seconds, series))?;
     writeln!(std::io::stdout().lock(), "{figures}")?;
     Ok(())
 }
 
-/// The figures of a process that measures one thing.
-fn measured(what: &str, seconds: u32, series: u64) -> Result<Value> {
-    let output = Command::new(std::env::current_exe()?)
-        .args([what, &seconds.to_string(), &series.to_string()])
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(output.status.success(), "the measurement of {what} failed");
-    serde_json::from_slice(&output.stdout).with_context(|| format!("the figures of {what} are none"))
-}
-
-/// A process that is ended when it is dropped.
-struct Receiver(Child, u16);
-
-impl Receiver {
-    fn start() -> Result<Self> {
-        let mut child =
-            Command::new(std::env::current_exe()?).arg("receiver").stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("no pipe")?).read_line(&mut line)?;
-        Ok(Self(child, line.trim().parse()?))
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn receive() -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    writeln!(std::io::stdout().lock(), "{}", listener.local_addr()?.port())?;
-    for stream in listener.incoming() {
-        let stream = stream?;
-        std::thread::spawn(move || answer(&stream));
-    }
-    Ok(())
-}
-
-/// Answers requests until the connection ends.
-fn answer(stream: &TcpStream) -> Option<()> {
-    let mut reader = BufReader::with_capacity(256 * 1024, stream);
-    loop {
-        let (mut length, mut line) = (0, String::new());
-        while line != "\r\n" {
-            line.clear();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let field = line.to_ascii_lowercase();
-            if let Some(value) = field.strip_prefix("content-length:") {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        std::io::copy(&mut (&mut reader).take(length), &mut std::io::sink()).ok()?;
-        let answer = "HTTP/1.1 204 No Content\r\nx-prometheus-remote-write-samples-written: 1\r\n\r\n";
-        (&mut &*stream).write_all(answer.as_bytes()).ok()?;
-    }
-}
-
 /// Sends for some seconds and until all is delivered, and tells what that took.
-async fn send(what: &str, seconds: u32, series: u64) -> Result<Value> {
-    let receiver = Receiver::start()?;
+async fn send(what: What, url: &str, seconds: u32, series: u64) -> Result<Value> {
     let spool = tempfile::tempdir()?;
-    let (url, directory) = (format!("http://127.0.0.1:{}", receiver.1), spool.path().display());
-    let (has_samples, has_lines, has_spans) = (
-        matches!(what, "samples" | "load"),
-        matches!(what, "lines" | "load"),
-        matches!(what, "spans" | "load"),
-    );
-    let mut receivers = String::new();
-    for (has, name, protocol) in
-        [(has_samples, "m", "remote_write_2"), (has_lines, "l", "loki"), (has_spans, "t", "otlp_http")]
-    {
-        if has {
-            receivers.push_str(&format!("  - {{name: {name}, protocol: {protocol}, url: '{url}'}}\n"));
-        }
-    }
+    let protocol = match what {
+        What::Samples => "remote_write_2",
+        What::Lines => "loki",
+        What::Spans => "otlp_http",
+    };
     let text = format!(
         "ship:\n  cluster: bench\n  node: bench\n  metrics: {{interval: {INTERVAL}}}\n  \
-         traces: {{sample_percent: 100}}\n  spool: {{directory: '{directory}'}}\n  receivers:\n{receivers}"
+         traces: {{sample_percent: 100}}\n  spool: {{directory: '{}'}}\n  \
+         receivers: [{{name: bench, protocol: {protocol}, url: '{url}'}}]\n",
+        spool.path().display()
     );
     let config = Config::parse(&text, "bench")?;
     config.validate()?;
-    let sets = if has_samples { series / SERIES_A_SET } else { 1 };
     let registry = Shared::new(Registry::new(1_000_000).span_metrics(false));
-    let pool: Vec<Observed> = (0..sets.max(512)).map(observed).collect();
+    let sets = if what == What::Samples { series / SERIES_A_SET } else { 0 };
+    let pool: Vec<Observed> = (0..sets.max(512)).map(observed).collect::<Result<_>>()?;
     for observed in pool.iter().take(usize::try_from(sets)?) {
         registry.lock().record(observed);
     }
     let shipper = Shipper::start(&config.ship, registry.clone(), "bench")?;
     let (mut spans, mut lines) = (shipper.sink(), shipper.log_sink());
     let before = cpu();
-    let start = Instant::now();
     let mut tick = tokio::time::interval(Duration::from_secs(1) / TICKS_A_SECOND);
-    let (mut made_lines, mut made_spans) = (0_u64, 0_u64);
     for number in 0..seconds * TICKS_A_SECOND {
         tick.tick().await;
-        if has_spans {
-            let count = usize::try_from(SPANS_A_SECOND / TICKS_A_SECOND)?;
-            let first = usize::try_from(number)? * count % (pool.len() - count);
-            spans.take(&pool[first..first + count]);
-            made_spans += count as u64;
-        }
-        if has_lines {
-            let count = LINES_A_SECOND / TICKS_A_SECOND;
-            lines.take((0..count).map(|place| line(number, place)));
-            made_lines += u64::from(count);
+        match what {
+            What::Samples => {}
+            What::Lines => lines.take((0..LINES_A_SECOND / TICKS_A_SECOND).map(|place| line(number, place))),
+            What::Spans => {
+                let count = usize::try_from(SPANS_A_SECOND / TICKS_A_SECOND)?;
+                let first = usize::try_from(number)? * count % (pool.len() - count);
+                spans.take(&pool[first..first + count]);
+            }
         }
         if number % TICKS_A_SECOND == 0 {
             spans.second();
@@ -172,23 +105,13 @@ async fn send(what: &str, seconds: u32, series: u64) -> Result<Value> {
     }
     spans.second();
     lines.second();
-    let took = start.elapsed();
-    let waiting = || {
-        let status = shipper.status();
-        let receivers = status["receivers"].as_array().cloned().unwrap_or_default();
-        receivers.iter().filter_map(|receiver| receiver["waiting_batches"].as_u64()).sum::<u64>()
+    let made = match what {
+        What::Samples => None,
+        What::Lines => Some(seconds * LINES_A_SECOND),
+        What::Spans => Some(seconds * SPANS_A_SECOND),
     };
-    let patience = Instant::now() + Duration::from_secs(60);
-    // What the writers still have is not in the spool yet: half a second without anything is the end.
-    let mut quiet = 0;
-    while quiet < 5 {
-        ensure!(Instant::now() < patience, "the receiver does not get all of it");
-        quiet = if waiting() == 0 { quiet + 1 } else { 0 };
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let cpu_s = cpu() - before;
-    tokio::task::block_in_place(|| shipper.report());
     let own = |name: &str| {
+        tokio::task::block_in_place(|| shipper.report());
         let mut sum = 0.0;
         registry.lock().visit(|family, _, sample| {
             if let (true, Sample::Counter(value) | Sample::Gauge(value)) = (family.name == name, sample) {
@@ -197,15 +120,22 @@ async fn send(what: &str, seconds: u32, series: u64) -> Result<Value> {
         });
         sum
     };
+    let patience = Instant::now() + PATIENCE;
+    let is_there = || {
+        let (delivered, lost) = (own("sensor_ship_delivered_total"), own("sensor_ship_lost_total"));
+        // Collections go on: of metrics it is all that was collected so far.
+        delivered + lost >= made.map_or_else(|| own("sensor_ship_accepted_total"), f64::from)
+    };
+    while !is_there() {
+        ensure!(Instant::now() < patience, "the receiver does not get all of it");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let cpu_seconds = cpu() - before;
     let figures = json!({
-        "seconds": took.as_secs_f64(),
-        "cpu_seconds": cpu_s,
+        "cpu_seconds": cpu_seconds,
         "delivered": own("sensor_ship_delivered_total"),
         "sent_bytes": own("sensor_ship_sent_bytes_total"),
-        "active_series": own("sensor_ship_active_series"),
         "lost": own("sensor_ship_lost_total"),
-        "made_lines": made_lines,
-        "made_spans": made_spans,
         "peak_mib": peak_mib()?,
     });
     shipper.stop().await;
@@ -228,7 +158,7 @@ fn peak_mib() -> Result<f64> {
 }
 
 fn line(number: u32, place: u32) -> Line {
-    let text = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let text = |name: &'static str, value: &str| (name.into(), value.to_owned());
     let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Line {
         time_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
@@ -243,13 +173,16 @@ fn line(number: u32, place: u32) -> Line {
     }
 }
 
-fn observed(number: u64) -> Observed {
+/// An exchange that has just ended: series of old ones would end.
+fn observed(number: u64) -> Result<Observed> {
     let mut trace_id = [0; 16];
     trace_id[8..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     trace_id[0] = 1;
-    let (first_ns, end_ns) = (1_000_000, 7_000_000 + number * 1_000);
+    let now = Duration::try_from(clock_gettime(ClockId::Monotonic))?;
+    let end_ns = u64::try_from(now.as_nanos())?;
+    let first_ns = end_ns - 6_000_000 - number * 1_000;
     let message = |last_ns| Message { first_ns, last_ns, head_bytes: Some(120), body_bytes: Some(512) };
-    Observed {
+    Ok(Observed {
         exchange: Exchange {
             connection: Connection { id: 1, key: 1 },
             request_number: number,
@@ -278,5 +211,5 @@ fn observed(number: u64) -> Observed {
         container: None,
         route: format!("/items/{{id}}/part/{number}").into(),
         span: SpanIds { trace_id, span_id: (number + 1).to_be_bytes(), ..SpanIds::default() },
-    }
+    })
 }

@@ -79,8 +79,8 @@ impl Sink {
                 self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            line.labels.push(("cluster".to_owned(), open.cluster.clone()));
-            line.metadata.push(("host_name".to_owned(), open.node.clone()));
+            line.labels.push(("cluster".into(), open.cluster.clone()));
+            line.metadata.push(("host_name".into(), open.node.clone()));
             self.batch.push(line);
             if self.batch.bytes() >= BATCH_BYTES {
                 send(open, &mut self.batch, &self.counts);
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn line(body: &str) -> Line {
-        let labels = vec![("service_name".to_owned(), "shop".to_owned())];
+        let labels = vec![("service_name".into(), "shop".to_owned())];
         Line { time_ns: 1, labels, metadata: Vec::new(), body: body.to_owned(), severity: None }
     }
 
