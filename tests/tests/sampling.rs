@@ -6,6 +6,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tempfile::TempDir;
 use tests::link::Link;
+use tests::metrics::Metrics;
 use tests::receiver::Traces;
 use tests::sensor::{Options, SETTLE, Sensor};
 use tests::wait::{patience, wait_until};
@@ -14,6 +15,7 @@ use tests::wait::{patience, wait_until};
 const SLOW: Duration = Duration::from_secs(3);
 /// How long spans wait for the rest of their trace.
 const WAIT: u64 = 15;
+const WAITING: &str = "sensor_ship_tail_waiting_spans";
 
 /// An exchange of a trace, which both sides of it see, so two spans.
 fn exchange(trace: &str, status: &str, lasts: Duration) {
@@ -52,7 +54,7 @@ fn expect_kept(receiver: &Traces, trace: &str, count: usize, reason: &str) {
 }
 
 fn waiting(sensor: &Sensor) -> u64 {
-    sensor.metrics().count("sensor_ship_tail_waiting_spans", &[])
+    sensor.metrics().count(WAITING, &[])
 }
 
 #[test]
@@ -71,10 +73,7 @@ fn failed_and_slow_traces_are_kept_whole_and_the_others_wait_for_a_time() {
         .start();
     good(&fine);
     good(&failed);
-    sensor.barrier();
-    // With what the test asks the sensor itself.
-    let first = waiting(&sensor);
-    assert!(first >= 4, "{first} spans wait");
+    wait_until("spans that wait", patience(SETTLE), || (waiting(&sensor) >= 4).then_some(()));
     assert!(of(&receiver, &failed).is_empty(), "nothing is wrong with it yet");
     exchange(&failed, "500 Internal Server Error", Duration::ZERO);
     good(&failed);
@@ -85,10 +84,13 @@ fn failed_and_slow_traces_are_kept_whole_and_the_others_wait_for_a_time() {
     exchange(&slow, "200 OK", SLOW + Duration::from_millis(300));
     expect_kept(&receiver, &slow, 4, "slow");
 
-    // The oldest go first: when as many have gone as waited then, the trace that was fine is among them.
+    // The figures are those of the last second, in which the first traces were known. The oldest go first: when as many have
+    // gone as waited then, the trace that was fine is among them.
+    let gone = |metrics: &Metrics| metrics.count("sensor_ship_unsampled_total", &[]);
+    let metrics = sensor.metrics();
+    let first = gone(&metrics) + metrics.count(WAITING, &[]);
     wait_until("the end of the wait", patience(WAIT + SETTLE), || {
-        let gone = sensor.metrics().count("sensor_ship_unsampled_total", &[]);
-        (gone >= first).then_some(())
+        (gone(&sensor.metrics()) >= first).then_some(())
     });
     assert!(of(&receiver, &fine).is_empty(), "no span of it was kept");
     exchange(&fine, "500 Internal Server Error", Duration::ZERO);
