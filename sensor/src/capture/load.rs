@@ -18,7 +18,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 const WAKE_SHARE: u32 = 4;
 
 /// Pipes that are followed, and writers whose losses are told apart.
-const LOG_ENTRIES: u32 = 8192;
+pub(super) const LOG_ENTRIES: u32 = 8192;
 /// A ring buffer that is not used.
 const UNUSED_RING_BYTES: u32 = 64 * 1024;
 
