@@ -163,7 +163,7 @@ fn line(number: u32, place: u32) -> Line {
     Line {
         time_ns: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
         labels: vec![
-            text("service_name", if place % 2 == 0 { "order" } else { "payment" }),
+            text("service_name", if place.is_multiple_of(2) { "order" } else { "payment" }),
             text("namespace", "shop"),
             text("container", "main"),
         ],
