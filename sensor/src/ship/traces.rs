@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::budget::{Meter, Stage};
+use super::outlet::Encoded;
 use super::sampling::{self, Decision, KEPT, Sampler};
 use super::stats::{monotonic_ns, now_ms};
-use super::store::Store;
 use super::tail::{LetGo, Tail};
 use crate::config::ship::Traces;
 use crate::identity::Observed;
@@ -62,7 +62,7 @@ pub struct Open {
     tail: Option<Tail>,
     meter: Arc<Meter>,
     form: Form,
-    batches: mpsc::Sender<TracesData>,
+    batches: mpsc::Sender<Encoded>,
 }
 
 /// How spans are sent.
@@ -86,8 +86,8 @@ impl Form {
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<TracesData> {
+    /// Opens it; the receiver's end is for [`write`](super::outlet::write).
+    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<Encoded> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let wait_ns = u64::try_from(settings.tail_wait.as_nanos()).unwrap_or(u64::MAX);
         let tail = (wait_ns > 0).then(|| Tail::new(wait_ns, settings.tail_max_spans));
@@ -324,27 +324,18 @@ fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
     for resource in data.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {
         resource.attributes.extend(open.form.resource.iter().cloned());
     }
-    if open.batches.try_send(data).is_err() {
+    let Ok(place) = open.batches.try_reserve() else {
         counts.busy.fetch_add(spans, Ordering::Relaxed);
-    }
-}
-
-/// Writes batches to the spool until the outlet is closed.
-pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
-    while let Some(data) = batches.recv().await {
-        let store = store.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let spans = u32::try_from(super::otlp::spans(&data)).unwrap_or(u32::MAX);
-            store.accept(data.encode_to_vec(), spans);
-        });
-        if written.await.is_err() {
-            tracing::error!("a batch of spans could not be encoded");
-        }
-    }
+        return;
+    };
+    let items = u32::try_from(spans).unwrap_or(u32::MAX);
+    place.send(Encoded { payload: data.encode_to_vec(), items });
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1::TracesData;
+
     use super::*;
     use crate::identity::Identity;
     use crate::metric::fixture::{exchange, observed};
@@ -352,7 +343,7 @@ mod tests {
     use crate::protocol::{Exchange, Handshake, HandshakeError, Role};
     use crate::trace::SpanIds;
 
-    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<Encoded> {
         let form = Form { skips_metrics: true, has_exemplars: true, ..Form::default() }.resource(resource);
         outlet.open(settings, Arc::new(Meter::unlimited()), form)
     }
@@ -361,9 +352,17 @@ mod tests {
         Sink::new(outlet.clone(), Arc::clone(counts), Shared::new(Registry::new(10)))
     }
 
+    /// What waits first.
+    fn next(batches: &mut mpsc::Receiver<Encoded>) -> Option<TracesData> {
+        let Encoded { payload, items } = batches.try_recv().ok()?;
+        let data = TracesData::decode(&*payload).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), usize::try_from(items).unwrap());
+        Some(data)
+    }
+
     /// All spans that left.
-    fn spans(batches: &mut mpsc::Receiver<TracesData>) -> Vec<Span> {
-        std::iter::from_fn(|| batches.try_recv().ok())
+    fn spans(batches: &mut mpsc::Receiver<Encoded>) -> Vec<Span> {
+        std::iter::from_fn(|| next(batches))
             .flat_map(|data| data.resource_spans)
             .flat_map(|resource| resource.scope_spans)
             .flat_map(|scope| scope.spans)
@@ -510,8 +509,8 @@ mod tests {
         let mut batches = open(&outlet, &settings, &[("host.name", "n1"), ("k8s.cluster.name", "")]);
         sink.take(&[observed(exchange())]);
         sink.second();
-        let data = batches.try_recv().unwrap();
-        assert_eq!(super::super::otlp::spans(&data), 1, "what came while it was closed is not sent");
+        let data = next(&mut batches).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), 1, "what came while it was closed is not sent");
         let resource = &data.resource_spans[0];
         let keys: Vec<&str> =
             resource.resource.as_ref().unwrap().attributes.iter().map(|pair| pair.key.as_str()).collect();
