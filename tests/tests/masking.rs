@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use memchr::memmem;
@@ -12,7 +14,7 @@ use tests::link::Link;
 use tests::logs::{Piped, Script};
 use tests::process::program;
 use tests::receiver::{Lines, Traces};
-use tests::sensor::{Options, SETTLE, Sensor, binary};
+use tests::sensor::{Options, SETTLE, Sensor, binary, exclusive};
 use tests::wait::{load_seconds, patience, wait_until};
 
 const REQUESTS: u64 = 400;
@@ -190,6 +192,71 @@ fn names_are_masked() {
     assert!(!stopped.stdout.contains("u0034"), "{}", stopped.stdout);
     let field = masked(&format!("{} {}", &number[..8], &number[8..]));
     assert!(stopped.stdout.contains(&format!("\"{field}\":{{\"{field}\":\"paid\"}}")), "{}", stopped.stdout);
+}
+
+/// What cannot be masked is not captured without it.
+#[test]
+fn without_masking_of_heads_and_programs_nothing_starts() {
+    assert_refused("mask_head_judge");
+    assert_refused("mask_started_judge");
+}
+
+/// The same of headers of HTTP/2 and of log lines.
+#[test]
+fn without_masking_of_frames_and_lines_nothing_starts() {
+    assert_refused("mask_frames_judge");
+    assert_refused("mask_log_judge");
+}
+
+/// Starts a sensor whose masking the kernel refuses.
+#[track_caller]
+fn assert_refused(function: &str) {
+    let _lock = exclusive();
+    let sensor = refused(&std::fs::read(binary()).expect("read the sensor"), function);
+    let directory = TempDir::new().expect("make a directory");
+    let path = directory.path().join("sensor");
+    std::fs::write(&path, sensor).expect("write a sensor");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let config = directory.path().join("sensor.yaml");
+    std::fs::write(&config, Options::default().config()).expect("write the configuration");
+    let mut command = Command::new(&path);
+    command.args(["run", "--listen", "127.0.0.1:0", "--duration", "60s", "--logs", "nobody"]);
+    let output = command.arg("--config").arg(&config).output().expect("run the sensor");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 78)), "{function}: {} {stderr}", output.status);
+    assert!(!stderr.contains("which masks card numbers"), "{function}: {stderr}");
+    assert!(stderr.contains("cannot load"), "{function}: {stderr}");
+}
+
+/// The sensor with a function of its eBPF programs that no kernel lets pass: it begins with a read of a register that holds
+/// nothing.
+fn refused(sensor: &[u8], function: &str) -> Vec<u8> {
+    const READ_R9: [u8; 8] = [0xbf, 0x90, 0, 0, 0, 0, 0, 0];
+    const EM_BPF: [u8; 2] = [247, 0];
+    const SYMBOLS: u64 = 2;
+    let number = |at: usize, bytes: usize| {
+        sensor[at..at + bytes].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let at = |offset: u64| usize::try_from(offset).expect("a place in memory");
+    // ELF-64, little-endian: the tables of sections and symbols.
+    let object = memmem::find_iter(sensor, b"\x7fELF\x02\x01")
+        .find(|start| sensor[start + 18..start + 20] == EM_BPF)
+        .expect("the eBPF object");
+    let section = |index: u64| object + at(number(object + 0x28, 8) + index * number(object + 0x3a, 2));
+    let start = |section: usize| object + at(number(section + 0x18, 8));
+    let symbols = (0..number(object + 0x3c, 2)).map(section).find(|place| number(place + 4, 4) == SYMBOLS);
+    let symbols = symbols.expect("a table of symbols");
+    let names = start(section(number(symbols + 0x28, 4)));
+    let symbol =
+        (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
+            let name = &sensor[names + at(number(*place, 4))..];
+            name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
+        });
+    let symbol = symbol.unwrap_or_else(|| panic!("no function {function}"));
+    let code = start(section(number(symbol + 6, 2))) + at(number(symbol + 8, 8));
+    let mut sensor = sensor.to_vec();
+    sensor[code..code + 8].copy_from_slice(&READ_R9);
+    sensor
 }
 
 /// The switch is for measurements, and in programs that are built for them alone.
