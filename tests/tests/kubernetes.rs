@@ -7,13 +7,13 @@ use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
 use tests::client::curl;
 use tests::cluster::{CLIENT_REQUESTS, SHOP, WAITED, on_port, sensor, wait_for_metrics, wait_for_watches};
-use tests::logs::Piped;
+use tests::logs::{Piped, parse};
 use tests::metrics::Metrics;
 use tests::netns::{ADDRESSES, Netns};
 use tests::pods::Pod;
 use tests::process::{Process, find, program};
 use tests::receiver::Lines;
-use tests::sensor::Sensor;
+use tests::sensor::{Options, Sensor};
 use tests::server::Server;
 use tests::spans::Span;
 use tests::wait::{patience, wait_until};
@@ -229,6 +229,41 @@ fn log_lines_carry_pod_and_workload() {
         .map(|(pod, stream, line)| (pod.to_owned(), stream.to_owned(), line.to_owned()))
         .collect();
     assert_eq!(found, expected);
+    api.assert_no_faults();
+}
+
+/// What is written in namespaces and by services that are not chosen is not told.
+#[test]
+fn log_lines_are_chosen_by_namespace_and_service() {
+    let api = ApiServer::start();
+    let logs = "logs:\n  namespaces: [pay, bank]\n  exclude_namespaces: [bank]\n  exclude_services: [till]\n";
+    let options = Options::default().yaml(&(api.settings() + logs));
+    let sensor = options.argument("--print").argument("logs").start();
+    wait_for_watches(&sensor);
+    let start = |name: &str, namespace: &str, annotations: serde_json::Value| {
+        let pod = Pod::new(name);
+        let mut object = pod.running();
+        object["metadata"]["namespace"] = json!(namespace);
+        object["metadata"]["annotations"] = annotations;
+        api.put("pods", object);
+        let mut command = program("sh");
+        command.args(["-c", "echo \"$0\"", name]);
+        let _ = Piped::start(&mut pod.command(&command)).succeed(30);
+        pod
+    };
+    let none = json!({});
+    let till = json!({"resource.opentelemetry.io/service.name": "till"});
+    let _pods = [
+        start("elsewhere", "ops", none.clone()),
+        start("left-out", "bank", none.clone()),
+        start("till-1", "pay", till),
+        start("shop-1", "pay", none),
+    ];
+    wait_for_metrics(&sensor, "the line", |metrics| metrics.count("sensor_log_records_total", &[]) >= 1);
+    // Whatever waits is told when the sensor stops.
+    let records = parse(&sensor.stop().stdout);
+    let told: Vec<_> = records.iter().map(|record| (&*record.service, &*record.body)).collect();
+    assert_eq!(told, [("shop", "shop-1")]);
     api.assert_no_faults();
 }
 

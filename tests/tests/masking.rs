@@ -112,6 +112,86 @@ fn the_arguments_of_programs_stay_in_the_kernel() {
     assert!(in_ring, "the ring buffer was not searched");
 }
 
+/// Writes a line of JSON whose field is a card number in escapes, and takes a name that is one; then asks itself something.
+const NAMES: &str = "
+import os, socket, sys
+card, name = open(sys.argv[1]).read().split()
+with open('/proc/self/comm', 'w') as comm:
+    comm.write(name)
+escaped = '\\\\u%04x%s\\\\u0020%s' % (ord(card[0]), card[1:8], card[8:])
+os.write(1, ('{\"level\":\"info\",\"%s\":{\"%s\":\"paid\"}}\\n' % (escaped, escaped)).encode())
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b'GET /named HTTP/1.1\\r\\nHost: shop\\r\\n\\r\\n')
+server.recv(4096)
+server.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n')
+client.recv(4096)
+print('port', listener.getsockname()[1], file=sys.stderr)
+";
+
+/// One request on a connection of HTTP/2 in which nothing is compressed (RFC 9113, section 4.1; RFC 7541, section 6.2).
+fn ask_by(method: &str) -> u16 {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u8::try_from(payload.len()).expect("a short frame");
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    let field = |name: u8, value: &str| {
+        let length = u8::try_from(value.len()).expect("a short value");
+        [&[name, length], value.as_bytes()].concat()
+    };
+    const SETTINGS: u8 = 4;
+    const HEADERS: u8 = 1;
+    const END: u8 = 0x5;
+    let block = [field(2, method), field(4, "/by-method"), field(1, "shop"), vec![0x86]].concat();
+    let mut link = Link::open(Ipv4Addr::LOCALHOST.into());
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    link.request(&[&preface[..], &frame(SETTINGS, 0, 0, &[])].concat());
+    link.response(&frame(SETTINGS, 0, 0, &[]));
+    link.request(&frame(HEADERS, END, 1, &block));
+    link.response(&frame(HEADERS, END, 1, &[0x88]));
+    link.port()
+}
+
+/// What a process calls itself, a method that nobody knows, and a field of a log line in escapes.
+#[test]
+fn names_are_masked() {
+    /// Fifteen digits, which a process's name has room for.
+    const NAME: &str = "378282246310005";
+    let (script, number) = (Script::new(".py", NAMES), card(17));
+    let text = script.directory().join("text");
+    std::fs::write(&text, format!("{number} {NAME}")).expect("write a file");
+    let sensor = Options::default()
+        .argument("--logs")
+        .argument(&script.name)
+        .argument("--print")
+        .argument("spans,logs");
+    let sensor = sensor.start();
+    let (stdout, stderr) = Piped::start(script.run("python3").arg(&text)).succeed(30);
+    assert_eq!(stdout.lines().count(), 1, "{stdout}");
+    let named = stderr.trim().strip_prefix("port ").expect("a port").to_owned();
+    let by_method = ask_by(&format!("PAY-{number}")).to_string();
+    for port in [&named, &by_method] {
+        wait_until("a request", patience(SETTLE), || {
+            let requests = "http_server_request_duration_seconds_count";
+            let told = sensor.metrics().count(requests, &[("server_port", port)]);
+            (told >= 1).then(|| assert_eq!(told, 1))
+        });
+    }
+    wait_until("a line", patience(SETTLE), || {
+        (sensor.metrics().count("sensor_log_records_total", &[]) >= 1).then_some(())
+    });
+    let pages = ["/metrics", "/status", "/status.json"].map(|path| sensor.page(path)).concat();
+    let stopped = sensor.stop();
+    for told in [&stopped.stdout, &stopped.stderr, &pages] {
+        assert!(!told.contains(NAME) && whole(told.as_bytes()).next().is_none(), "{told}");
+    }
+    assert!(stopped.stdout.contains(&format!("PAY-{}", masked(&number))), "{}", stopped.stdout);
+    assert!(!stopped.stdout.contains("u0034"), "{}", stopped.stdout);
+    let field = masked(&format!("{} {}", &number[..8], &number[8..]));
+    assert!(stopped.stdout.contains(&format!("\"{field}\":{{\"{field}\":\"paid\"}}")), "{}", stopped.stdout);
+}
+
 /// The switch is for measurements, and in programs that are built for them alone.
 #[test]
 fn no_sensor_can_leave_masking_out() {

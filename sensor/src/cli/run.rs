@@ -74,7 +74,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
         }
         let logs = &config.logs;
         let containers = kubernetes.as_ref().filter(|_| logs.containers).map(Kubernetes::directory);
-        let followed = Followed { choices: logs.choices(), containers };
+        let followed = Followed { choices: logs.choices(), containers, pods: logs.pods() };
         let requests = pipeline.requests();
         let reader =
             Reader::start(log_capture, logs, followed, log_sinks, requests, masker, registry.clone())?;

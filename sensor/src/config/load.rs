@@ -102,6 +102,7 @@ impl Config {
         lasts("flow.interval", self.flow.interval, &FLOW_INTERVAL)?;
         within("flow.dns.port", &self.flow.dns.port, &(1..=u16::MAX))?;
         within("flow.dns.max_names", &self.flow.dns.max_names, &(1..=100_000))?;
+        within("flow.tls.max_names", &self.flow.tls.max_names, &(1..=100_000))?;
         lasts("flow.dns.timeout", self.flow.dns.timeout, &(SECOND..=MINUTE))?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
         within("metric.max_active_series", &self.metric.max_active_series, &ACTIVE_SERIES)?;
@@ -193,7 +194,7 @@ pub(super) fn names(key: &'static str, names: &[String]) -> Result<(), ConfigErr
         Some(name) => Err(ConfigError::Value {
             key,
             value: format!("a list with {name:?} in it"),
-            allowed: "a list of service names".to_owned(),
+            allowed: "a list of names".to_owned(),
         }),
     }
 }

@@ -6,7 +6,7 @@ use regex::{Regex, RegexSet};
 use serde::Deserialize;
 
 use super::ConfigError;
-use crate::log::{Choice, Filter, Severity};
+use crate::log::{Choice, Filter, Names, Pods, Severity};
 
 /// What containers write to standard output and error.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -18,6 +18,10 @@ pub struct Logs {
     pub processes: Vec<String>,
     /// Whether what the containers of pods write is followed too, where the API server is asked.
     pub containers: bool,
+    /// Namespaces of the pods whose containers are followed; empty follows those of all that `kubernetes` observes.
+    pub namespaces: Vec<String>,
+    /// Namespaces of the pods whose containers are not followed; goes before `namespaces`.
+    pub exclude_namespaces: Vec<String>,
     /// Size of the ring buffer between kernel and daemon in bytes: a power of two, 65536 to 1073741824. It is locked
     /// memory. What finds it full is lost and counted.
     pub ring_bytes: u32,
@@ -35,8 +39,10 @@ pub struct Logs {
     /// The least severity that is told: `trace`, `debug`, `info`, `warn`, `error` or `fatal`. A record that does not say
     /// how severe it is is always told.
     pub min_severity: String,
-    /// Service names whose records are told; empty tells all.
+    /// Service names whose records are told; empty tells all. Containers of other services are not followed.
     pub services: Vec<String>,
+    /// Service names whose records are not told; goes before `services`.
+    pub exclude_services: Vec<String>,
     /// Regular expressions; a record that one of them matches is left out.
     pub drop: Vec<String>,
     /// Regular expressions; where there are any, only records that one of them matches are told.
@@ -54,6 +60,8 @@ impl Default for Logs {
         Self {
             processes: Vec::new(),
             containers: true,
+            namespaces: Vec::new(),
+            exclude_namespaces: Vec::new(),
             ring_bytes: 16 * 1024 * 1024,
             strip_ansi: true,
             first_line: String::new(),
@@ -61,6 +69,7 @@ impl Default for Logs {
             multiline_wait: Duration::from_millis(500),
             min_severity: "trace".to_owned(),
             services: Vec::new(),
+            exclude_services: Vec::new(),
             drop: Vec::new(),
             keep: Vec::new(),
             sample: 1.0,
@@ -96,8 +105,18 @@ impl Logs {
         filter.keep = RegexSet::new(&self.keep).unwrap_or_default();
         filter.sample = self.sample;
         filter.bytes_per_minute = (self.bytes_per_minute > 0).then_some(self.bytes_per_minute);
-        filter.services.clone_from(&self.services);
+        filter.services = self.pods().services;
         filter
+    }
+
+    /// Whose containers are followed.
+    #[must_use]
+    pub fn pods(&self) -> Pods {
+        let names = |only: &[String], but: &[String]| Names { only: only.to_vec(), but: but.to_vec() };
+        Pods {
+            namespaces: names(&self.namespaces, &self.exclude_namespaces),
+            services: names(&self.services, &self.exclude_services),
+        }
     }
 
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
@@ -113,6 +132,14 @@ impl Logs {
             if let Err(error) = text.parse::<Choice>() {
                 return value("logs.processes", format!("{text:?}"), &error.to_string());
             }
+        }
+        for (key, names) in [
+            ("logs.namespaces", &self.namespaces),
+            ("logs.exclude_namespaces", &self.exclude_namespaces),
+            ("logs.services", &self.services),
+            ("logs.exclude_services", &self.exclude_services),
+        ] {
+            super::load::names(key, names)?;
         }
         for (key, patterns) in [
             ("logs.first_line", std::slice::from_ref(&self.first_line)),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::identity::Directory;
+use crate::identity::{Container, Directory};
 
 /// Whose standard streams are followed.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +14,41 @@ pub struct Followed {
     pub choices: Vec<Choice>,
     /// Where the containers of pods are known from, whose streams are followed too.
     pub containers: Option<Arc<Directory>>,
+    /// Of which pods.
+    pub pods: Pods,
+}
+
+/// The pods whose containers are followed.
+#[derive(Clone, Debug, Default)]
+pub struct Pods {
+    /// By namespace.
+    pub namespaces: Names,
+    /// By the name of their service.
+    pub services: Names,
+}
+
+impl Pods {
+    /// Whether a container is followed. One whose pod is not known is.
+    pub(super) fn has(&self, container: &Container, service_name: &str) -> bool {
+        container.pod.is_empty()
+            || self.namespaces.has(&container.workload.namespace) && self.services.has(service_name)
+    }
+}
+
+/// Some of all names.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// These; empty is all.
+    pub only: Vec<String>,
+    /// But not these.
+    pub but: Vec<String>,
+}
+
+impl Names {
+    pub(super) fn has(&self, name: &str) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|known| known == name);
+        !is_in(&self.but) && (self.only.is_empty() || is_in(&self.only))
+    }
 }
 
 /// One choice.
@@ -109,6 +144,17 @@ mod tests {
         assert_eq!("/pods/a".parse(), Ok(Choice::Cgroup("/pods/a".into())));
         assert!("0".parse::<Choice>().unwrap_err().to_string().contains("no process id"));
         assert_eq!("".parse::<Choice>(), Err(ChoiceError::Empty));
+    }
+
+    #[test]
+    fn what_is_left_out_goes_before_what_is_chosen() {
+        let names = |only: &[&str], but: &[&str]| Names {
+            only: only.iter().map(ToString::to_string).collect(),
+            but: but.iter().map(ToString::to_string).collect(),
+        };
+        assert!(Names::default().has("shop") && names(&[], &["till"]).has("shop"));
+        assert!(names(&["shop", "till"], &[]).has("till") && !names(&["shop"], &[]).has("till"));
+        assert!(!names(&["shop"], &["shop"]).has("shop") && !names(&[], &["shop"]).has("shop"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use regex::RegexSet;
 
-use super::{Record, Severity};
+use super::{Names, Record, Severity};
 
 /// A minute, over which a service's bytes are counted.
 pub(super) const MINUTE_NS: u64 = 60_000_000_000;
@@ -27,8 +27,8 @@ pub struct Filter {
     pub sample: f64,
     /// Bytes of body a minute and service; `None` is no limit.
     pub bytes_per_minute: Option<u64>,
-    /// Services that are told; empty is all.
-    pub services: Vec<String>,
+    /// Services that are told.
+    pub services: Names,
     budgets: HashMap<Arc<str>, Budget>,
     random: SmallRng,
 }
@@ -88,7 +88,7 @@ impl Default for Filter {
             keep: RegexSet::empty(),
             sample: 1.0,
             bytes_per_minute: None,
-            services: Vec::new(),
+            services: Names::default(),
             budgets: HashMap::new(),
             random: SmallRng::from_os_rng(),
         }
@@ -98,8 +98,7 @@ impl Default for Filter {
 impl Filter {
     /// Whether a record is told, and if not, why. `now_ns` is any clock that does not go back.
     pub fn check(&mut self, record: &Record, now_ns: u64) -> Option<Filtered> {
-        if !self.services.is_empty() && !self.services.iter().any(|service| **service == *record.service_name)
-        {
+        if !self.services.has(&record.service_name) {
             return Some(Filtered::Service);
         }
         if let (Some(floor), Some(severity)) = (self.floor, record.severity)

@@ -29,7 +29,7 @@ mod text;
 mod writers;
 mod written;
 
-pub use choice::{Choice, ChoiceError, Followed};
+pub use choice::{Choice, ChoiceError, Followed, Names, Pods};
 pub use correlate::Requests;
 pub use engine::{Counts, Engine, Told};
 pub use filter::{Filter, Filtered};

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, major, minor};
 use sensor_common::log::PipeKey;
 
-use super::choice::{Choice, Followed, Process, cgroup};
+use super::choice::{Choice, Followed, Pods, Process, cgroup};
 use super::containers::Containers;
 use super::engine::Engine;
 use super::record::Iostream;
@@ -41,7 +41,7 @@ struct Stream {
     /// `None` where one pipe is both.
     iostream: Option<Iostream>,
     whose: Option<Whose>,
-    /// Left alone, as the annotations and namespace of its pod say now.
+    /// Left alone, as the annotations, the namespace and the service of its pod say now.
     is_off: bool,
 }
 
@@ -65,6 +65,7 @@ impl From<InContainer> for Whose {
 pub(super) struct Streams {
     choices: Vec<Choice>,
     containers: Containers,
+    pods: Pods,
     /// Of what was last looked up.
     generation: u64,
     followed: HashMap<PipeKey, Stream>,
@@ -86,6 +87,7 @@ impl Streams {
         let mut streams = Self {
             choices: followed.choices,
             containers: Containers::new(followed.containers),
+            pods: followed.pods,
             generation: 0,
             followed: HashMap::new(),
             over: Vec::new(),
@@ -203,13 +205,13 @@ impl Streams {
             let (container, is_whole) = directory.look_up(whose.container);
             whose.is_whole = is_whole;
             let is_waiting = !is_whole && whose.since.elapsed() < PATIENCE;
-            let is_off = !container.wanted.logs;
+            let identity = Identity::new(&stream.name, &container);
+            let is_off = !container.wanted.logs || !self.pods.has(&container, &identity.service_name);
             if is_off != stream.is_off {
                 stream.is_off = is_off;
                 stream.switch(key, pipes, engine);
             }
             if !is_off {
-                let identity = Identity::new(&stream.name, &container);
                 engine.identify(stream.number, identity, is_waiting);
             }
         }

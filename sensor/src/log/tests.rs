@@ -260,6 +260,8 @@ fn services_are_chosen_and_records_sampled() {
     };
     let of = |service: &str| Logs { services: vec![service.to_owned()], ..Logs::default() };
     assert_eq!((count(&of("shop")).told, count(&of("pay")).filtered[0]), (1000, 1000));
+    let but = Logs { exclude_services: vec!["shop".to_owned()], ..of("shop") };
+    assert_eq!(count(&but).filtered[0], 1000);
     let half = count(&Logs { sample: 0.5, ..Logs::default() });
     assert_eq!(half.told + half.filtered[4], 1000);
     // Ten standard deviations.

@@ -22,6 +22,7 @@ const EVENT_RING: &str = "events";
 #[derive(Debug, Default)]
 pub struct Own {
     heads: u64,
+    tls: u64,
     frames: u64,
     closes: u64,
     processes: u64,
@@ -44,6 +45,10 @@ impl Own {
             Event::Close(_) => self.closes += 1,
             Event::Progress(_) => {}
         }
+    }
+
+    pub(super) fn tls(&mut self) {
+        self.tls += 1;
     }
 
     pub(super) fn process(&mut self) {
@@ -114,6 +119,7 @@ impl Own {
         for (kind, count) in [
             ("head", self.heads),
             ("frames", self.frames),
+            ("tls", self.tls),
             ("close", self.closes),
             ("process", self.processes),
             ("length_only", kernel[Counter::LengthOnly as usize]),
