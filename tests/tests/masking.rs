@@ -163,8 +163,11 @@ fn names_are_masked() {
     let (script, number) = (Script::new(".py", NAMES), card(17));
     let text = script.directory().join("text");
     std::fs::write(&text, format!("{number} {NAME}")).expect("write a file");
-    let sensor =
-        Options::default().argument("--logs").argument(&script.name).argument("--print").argument("spans,logs");
+    let sensor = Options::default()
+        .argument("--logs")
+        .argument(&script.name)
+        .argument("--print")
+        .argument("spans,logs");
     let sensor = sensor.start();
     let (stdout, stderr) = Piped::start(script.run("python3").arg(&text)).succeed(30);
     assert_eq!(stdout.lines().count(), 1, "{stdout}");
@@ -193,25 +196,38 @@ fn names_are_masked() {
     assert!(stopped.stdout.contains(&format!("\"{field}\":{{\"{field}\":\"paid\"}}")), "{}", stopped.stdout);
 }
 
-/// A sensor whose masking the kernel refuses does not capture without it, be it that of requests, of headers of HTTP/2, of
-/// log lines or of programs that start.
+/// What cannot be masked is not captured without it.
 #[test]
-fn what_cannot_be_masked_is_not_captured() {
+fn without_masking_of_heads_and_programs_nothing_starts() {
+    assert_refused("mask_head_judge");
+    assert_refused("mask_started_judge");
+}
+
+/// The same of headers of HTTP/2 and of log lines.
+#[test]
+fn without_masking_of_frames_and_lines_nothing_starts() {
+    assert_refused("mask_frames_judge");
+    assert_refused("mask_log_judge");
+}
+
+/// Starts a sensor whose masking the kernel refuses.
+#[track_caller]
+fn assert_refused(function: &str) {
     let _lock = exclusive();
-    for function in ["mask_head_judge", "mask_frames_judge", "mask_log_judge", "mask_started_judge"] {
-        let sensor = refused(&std::fs::read(binary()).expect("read the sensor"), function);
-        let directory = TempDir::new().expect("make a directory");
-        let path = directory.path().join("sensor");
-        std::fs::write(&path, sensor).expect("write a sensor");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
-        let mut command = Command::new(&path);
-        command.args(["run", "--listen", "127.0.0.1:0", "--duration", "60s", "--logs", "nobody"]);
-        let output = command.output().expect("run the sensor");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(matches!(output.status.code(), Some(1 | 78)), "{function}: {} {stderr}", output.status);
-        assert!(!stderr.contains("which masks card numbers"), "{function}: {stderr}");
-        assert!(stderr.contains("cannot load"), "{function}: {stderr}");
-    }
+    let sensor = refused(&std::fs::read(binary()).expect("read the sensor"), function);
+    let directory = TempDir::new().expect("make a directory");
+    let path = directory.path().join("sensor");
+    std::fs::write(&path, sensor).expect("write a sensor");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it a program");
+    let config = directory.path().join("sensor.yaml");
+    std::fs::write(&config, Options::default().config()).expect("write the configuration");
+    let mut command = Command::new(&path);
+    command.args(["run", "--listen", "127.0.0.1:0", "--duration", "60s", "--logs", "nobody"]);
+    let output = command.arg("--config").arg(&config).output().expect("run the sensor");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 78)), "{function}: {} {stderr}", output.status);
+    assert!(!stderr.contains("which masks card numbers"), "{function}: {stderr}");
+    assert!(stderr.contains("cannot load"), "{function}: {stderr}");
 }
 
 /// The sensor with a function of its eBPF programs that no kernel lets pass: it begins with a read of a register that holds
@@ -233,10 +249,11 @@ fn refused(sensor: &[u8], function: &str) -> Vec<u8> {
     let symbols = (0..number(object + 0x3c, 2)).map(section).find(|place| number(place + 4, 4) == SYMBOLS);
     let symbols = symbols.expect("a table of symbols");
     let names = start(section(number(symbols + 0x28, 4)));
-    let symbol = (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
-        let name = &sensor[names + at(number(*place, 4))..];
-        name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
-    });
+    let symbol =
+        (0..number(symbols + 0x20, 8) / 24).map(|index| start(symbols) + at(index * 24)).find(|place| {
+            let name = &sensor[names + at(number(*place, 4))..];
+            name.strip_prefix(function.as_bytes()).is_some_and(|rest| rest[0] == 0)
+        });
     let symbol = symbol.unwrap_or_else(|| panic!("no function {function}"));
     let code = start(section(number(symbol + 6, 2))) + at(number(symbol + 8, 8));
     let mut sensor = sensor.to_vec();

@@ -51,6 +51,8 @@ pub struct Settings {
     pub log_ring_bytes: Option<u32>,
     /// What [`super::Capture::target`] does: a mode of [`sensor_common::target`].
     pub target_mode: u32,
+    /// Whether TLS handshakes are told.
+    pub tls: bool,
     /// Whether connections are followed below HTTP.
     pub flows: bool,
     /// Port of the name service whose clients are followed with the connections; 0 leaves them alone.

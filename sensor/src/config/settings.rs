@@ -88,6 +88,7 @@ impl Config {
             max_connections: self.capture.max_connections,
             log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
             target_mode: self.target_mode(),
+            tls: self.flow.enabled && self.flow.tls.enabled,
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }

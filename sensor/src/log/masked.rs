@@ -55,9 +55,11 @@ fn mask_value(masker: &Masker, name: &str, value: &mut Value, has_escapes: bool)
             }
         }
         Value::Array(values) => {
-            return values
-                .iter_mut()
-                .fold(false, |has_changed, value| mask_value(masker, name, value, has_escapes) || has_changed);
+            let mut has_changed = false;
+            for value in values {
+                has_changed |= mask_value(masker, name, value, has_escapes);
+            }
+            return has_changed;
         }
         Value::Object(fields) => return mask_fields(masker, fields, has_escapes),
         _ => {}

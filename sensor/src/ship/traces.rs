@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::budget::{Meter, Stage};
+use super::outlet::Encoded;
 use super::sampling::{self, Decision, KEPT, Sampler};
 use super::stats::{monotonic_ns, now_ms};
-use super::store::Store;
 use super::tail::{LetGo, Tail};
 use crate::config::ship::Traces;
 use crate::identity::Observed;
 use crate::metric::Shared;
-use crate::trace::{self, Batch, WallClock};
+use crate::trace::{self, Batch, ObservedHandshake, WallClock};
 
 /// The attribute that says that span metrics were made of it already.
 const SKIP_METRICS: &str = "span.metrics.skip";
@@ -62,7 +62,7 @@ pub struct Open {
     tail: Option<Tail>,
     meter: Arc<Meter>,
     form: Form,
-    batches: mpsc::Sender<TracesData>,
+    batches: mpsc::Sender<Encoded>,
 }
 
 /// How spans are sent.
@@ -86,8 +86,8 @@ impl Form {
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<TracesData> {
+    /// Opens it; the receiver's end is for [`write`](super::outlet::write).
+    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<Encoded> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let wait_ns = u64::try_from(settings.tail_wait.as_nanos()).unwrap_or(u64::MAX);
         let tail = (wait_ns > 0).then(|| Tail::new(wait_ns, settings.tail_max_spans));
@@ -173,6 +173,18 @@ impl Sink {
         }
     }
 
+    /// Takes the handshakes whose traces are kept. One that is not in the sample is kept with the rest of its trace where
+    /// that is kept already; it does not wait for it.
+    pub fn take_handshakes(&mut self, observed: &[ObservedHandshake]) {
+        let Self { outlet, counts, clock, batch, .. } = self;
+        let mut outlet = outlet.lock();
+        let Some(open) = &mut *outlet else { return };
+        let mut way = Way { open, counts, clock: *clock, batch, now_s: now_ms() / 1_000 };
+        for observed in observed {
+            way.take_handshake(observed);
+        }
+    }
+
     /// What is due once a second: spans wait no longer than that.
     pub fn second(&mut self) {
         self.exemplars = EXEMPLARS_MAX;
@@ -211,6 +223,25 @@ impl Way<'_> {
         false
     }
 
+    fn take_handshake(&mut self, observed: &ObservedHandshake) {
+        let mut decision = self.open.sampler.decide(observed, self.open.meter.stage());
+        let kept = self.open.tail.as_ref().and_then(|tail| tail.kept(&observed.span.trace_id));
+        if let (Decision::Dropped | Decision::OverBudget, Some(reason)) = (decision, kept) {
+            self.open.sampler.spend(1);
+            decision = Decision::Kept(reason);
+        }
+        let left_out = match decision {
+            Decision::Dropped => &self.counts.unsampled,
+            Decision::OverBudget => &self.counts.over_budget,
+            Decision::Sampled(_) | Decision::Kept(_) => {
+                let span = with(trace::handshake_span(observed, self.clock), decision);
+                self.put(span, |batch, span| batch.push_handshake(observed, span));
+                return;
+            }
+        };
+        left_out.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What becomes of a span when the rest of its trace is looked at; `None` when it waits for that.
     fn with_its_trace(&mut self, observed: &Observed, decision: Decision) -> Option<Decision> {
         let Some(tail) = &mut self.open.tail else { return Some(decision) };
@@ -240,7 +271,14 @@ impl Way<'_> {
 
     /// Puts a span into the batch, where the day has room for it.
     fn send(&mut self, observed: &Observed, decision: Decision) -> bool {
-        let Some(mut span) = span(observed, self.clock, decision) else { return false };
+        if matches!(decision, Decision::Dropped | Decision::OverBudget) {
+            return false;
+        }
+        let span = with(trace::span(observed, self.clock), decision);
+        self.put(span, |batch, span| batch.push(observed, span))
+    }
+
+    fn put(&mut self, mut span: Span, push: impl FnOnce(&mut Batch, Span)) -> bool {
         if self.open.form.skips_metrics {
             span.attributes.push(flag(SKIP_METRICS));
         }
@@ -250,7 +288,7 @@ impl Way<'_> {
             self.counts.over_day.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        self.batch.push(observed, span);
+        push(self.batch, span);
         if self.batch.len() >= BATCH_SPANS {
             send(self.open, self.batch, self.counts);
         }
@@ -258,16 +296,16 @@ impl Way<'_> {
     }
 }
 
-fn span(observed: &Observed, clock: WallClock, decision: Decision) -> Option<Span> {
+/// A span that says why it is kept.
+fn with(mut span: Span, decision: Decision) -> Span {
     let (threshold, reason) = match decision {
         Decision::Sampled(threshold) => (Some(threshold), None),
         Decision::Kept(reason) => (None, Some(reason)),
-        Decision::Dropped | Decision::OverBudget => return None,
+        Decision::Dropped | Decision::OverBudget => (None, None),
     };
-    let mut span = trace::span(observed, clock);
     span.trace_state = sampling::trace_state(&span.trace_state, threshold);
     span.attributes.extend(reason.map(|reason| text(KEPT, reason)));
-    Some(span)
+    span
 }
 
 fn text(key: &str, value: &str) -> KeyValue {
@@ -286,33 +324,26 @@ fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
     for resource in data.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {
         resource.attributes.extend(open.form.resource.iter().cloned());
     }
-    if open.batches.try_send(data).is_err() {
+    let Ok(place) = open.batches.try_reserve() else {
         counts.busy.fetch_add(spans, Ordering::Relaxed);
-    }
-}
-
-/// Writes batches to the spool until the outlet is closed.
-pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
-    while let Some(data) = batches.recv().await {
-        let store = store.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let spans = u32::try_from(super::otlp::spans(&data)).unwrap_or(u32::MAX);
-            store.accept(data.encode_to_vec(), spans);
-        });
-        if written.await.is_err() {
-            tracing::error!("a batch of spans could not be encoded");
-        }
-    }
+        return;
+    };
+    let items = u32::try_from(spans).unwrap_or(u32::MAX);
+    place.send(Encoded { payload: data.encode_to_vec(), items });
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1::TracesData;
+
     use super::*;
+    use crate::identity::Identity;
     use crate::metric::fixture::{exchange, observed};
     use crate::metric::{Registry, Sample};
-    use crate::protocol::Exchange;
+    use crate::protocol::{Exchange, Handshake, HandshakeError, Role};
+    use crate::trace::SpanIds;
 
-    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<Encoded> {
         let form = Form { skips_metrics: true, has_exemplars: true, ..Form::default() }.resource(resource);
         outlet.open(settings, Arc::new(Meter::unlimited()), form)
     }
@@ -321,9 +352,17 @@ mod tests {
         Sink::new(outlet.clone(), Arc::clone(counts), Shared::new(Registry::new(10)))
     }
 
+    /// What waits first.
+    fn next(batches: &mut mpsc::Receiver<Encoded>) -> Option<TracesData> {
+        let Encoded { payload, items } = batches.try_recv().ok()?;
+        let data = TracesData::decode(&*payload).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), usize::try_from(items).unwrap());
+        Some(data)
+    }
+
     /// All spans that left.
-    fn spans(batches: &mut mpsc::Receiver<TracesData>) -> Vec<Span> {
-        std::iter::from_fn(|| batches.try_recv().ok())
+    fn spans(batches: &mut mpsc::Receiver<Encoded>) -> Vec<Span> {
+        std::iter::from_fn(|| next(batches))
             .flat_map(|data| data.resource_spans)
             .flat_map(|resource| resource.scope_spans)
             .flat_map(|scope| scope.spans)
@@ -365,6 +404,48 @@ mod tests {
         outlet.end(&counts);
         assert_eq!(counts.unsampled.load(Ordering::Relaxed), 2, "what waited is counted");
         assert_eq!(counts.tail_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn handshakes_are_sampled_as_requests_are() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let mut sink = sink(&outlet, &counts);
+        let settings = Traces { sample_percent: 50.0, ..Traces::default() };
+        let mut batches = open(&outlet, &settings, &[]);
+        let of = |random, error| {
+            let span = SpanIds { trace_id: [random; 16], span_id: [1; 8], ..SpanIds::default() };
+            ObservedHandshake { span, ..handshake(error) }
+        };
+        let failed = Some(HandshakeError::Closed);
+        sink.take_handshakes(&[of(1, None), of(255, None), of(2, failed)]);
+        sink.second();
+        let sent: Vec<_> = spans(&mut batches)
+            .into_iter()
+            .map(|span| {
+                assert!(span.attributes.contains(&flag(SKIP_METRICS)), "{span:?}");
+                let is_kept = span.attributes.contains(&text(KEPT, "error"));
+                (span.trace_id[0], span.trace_state, is_kept)
+            })
+            .collect();
+        assert_eq!(sent, [(255, "ot=th:8".to_owned(), false), (2, String::new(), true)]);
+        assert_eq!(counts.unsampled.load(Ordering::Relaxed), 1);
+    }
+
+    fn handshake(error: Option<HandshakeError>) -> ObservedHandshake {
+        let Exchange { task, endpoints, .. } = exchange();
+        let handshake = Handshake {
+            role: Role::Client,
+            task,
+            endpoints,
+            start_ns: 1_000,
+            duration_ns: 1_000,
+            server_name: None,
+            version: None,
+            alpn: None,
+            error,
+        };
+        let identity = Identity::of_process("shop".into());
+        ObservedHandshake { handshake, identity, span: SpanIds::default() }
     }
 
     #[test]
@@ -428,8 +509,8 @@ mod tests {
         let mut batches = open(&outlet, &settings, &[("host.name", "n1"), ("k8s.cluster.name", "")]);
         sink.take(&[observed(exchange())]);
         sink.second();
-        let data = batches.try_recv().unwrap();
-        assert_eq!(super::super::otlp::spans(&data), 1, "what came while it was closed is not sent");
+        let data = next(&mut batches).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), 1, "what came while it was closed is not sent");
         let resource = &data.resource_spans[0];
         let keys: Vec<&str> =
             resource.resource.as_ref().unwrap().attributes.iter().map(|pair| pair.key.as_str()).collect();

@@ -5,13 +5,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A page of 100 000 series has some 20 MB.
+const PAGE_MAX: u64 = 256 * 1024 * 1024;
 
 /// # Errors
 /// No connection, no answer in time, or a status other than 2xx.
 pub(super) fn get(url: &str) -> Result<String> {
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().into();
     let mut response = agent.get(url).call().with_context(|| format!("cannot get {url}"))?;
-    response.body_mut().read_to_string().with_context(|| format!("cannot read {url}"))
+    let body = response.body_mut().with_config().limit(PAGE_MAX);
+    body.read_to_string().with_context(|| format!("cannot read {url}"))
 }
 
 pub(super) struct Sample<'a> {
