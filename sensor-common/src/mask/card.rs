@@ -24,8 +24,6 @@ const HEXADECIMAL: u32 = 6;
 const TRACE_ID: u32 = 16;
 /// Digits of the cards that are looked for within a run of a few more.
 pub(super) const USUAL: u32 = 16;
-/// Digits of their security codes.
-const SECURITY_CODE: u32 = 3;
 /// The longest telephone number that is written with a plus sign and could be taken for a card.
 const PHONE: u32 = 13;
 
@@ -35,8 +33,8 @@ impl State {
     /// A card is a run of its own; or groups as they are printed (4-4-4-4 and longer, 4-6-5, 4-6-4, 4-5-6, 6-13) with
     /// one kind of separator, among whatever other numbers; or a whole chain with any grouping that passes the Luhn
     /// test. Runs of more than [`LONGEST`] digits are none of these: they are looked at from each digit. A run of a few
-    /// digits more than a card usually has may hold one that passes the Luhn test: behind its length or zeros, or before its
-    /// security code.
+    /// digits more than a card usually has may hold one that passes the Luhn test, at its beginning or its end: behind its
+    /// length, before its security code.
     #[inline(always)]
     pub fn candidates(&mut self, ended: u32) {
         let shape = self.shape();
@@ -64,11 +62,9 @@ impl State {
                 lenient |= 1 << LONGEST;
             }
             let start = self.digits().wrapping_sub(last);
-            if last > USUAL && last <= LONGEST {
-                if self.is_length(start, last - USUAL) {
-                    strict |= 1 << USUAL;
-                }
-                self.inner = u32::from(last == USUAL + SECURITY_CODE);
+            if last > USUAL && last <= LONGEST && !self.is_time(start, last) {
+                strict |= 1 << USUAL;
+                self.inner = 1;
             }
             if (SHORTEST..=LONGEST).contains(&last) {
                 // What follows "0." is a fraction.
@@ -95,18 +91,15 @@ impl State {
         self.strict = strict & LENGTHS;
     }
 
-    /// Whether `count` digits, at most three, from number `start` of the chain are what is written before a card in a field of
-    /// variable or fixed length: its length in digits or in bytes of two digits (ISO 8583, LLVAR and LLLVAR), or zeros; or the
-    /// rest of its first digit's escape (`\u0034`).
+    /// Whether a run that begins with digit number `start` is a time in nanoseconds or begins with a date of this century.
     #[inline(always)]
-    fn is_length(&self, start: u32, count: u32) -> bool {
-        let mut number = self.place(start).digit();
-        for index in 1..3 {
-            if index < count {
-                number = number * 10 + self.place(start.wrapping_add(index)).digit();
-            }
-        }
-        number == 0 || count > 1 && (number == USUAL || number == USUAL / 2) || count > 2 && number == 3
+    fn is_time(&self, start: u32, length: u32) -> bool {
+        let two = |at: u32| {
+            let at = start.wrapping_add(at);
+            10 * self.place(at).digit() + self.place(at.wrapping_add(1)).digit()
+        };
+        let month = two(4);
+        length == LONGEST && self.place(start).digit() == 1 || two(0) == 20 && (1..=12).contains(&month)
     }
 
     /// Which of `lengths` (one bit each, and [`STRICT`]) the digits from number `start` of the chain are a card at: one

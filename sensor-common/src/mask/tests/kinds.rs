@@ -27,15 +27,10 @@ impl Random {
     }
 }
 
-/// An id of a generator whose clock stands at `since` milliseconds or up to three years later.
-fn snowflake(since: u64, random: &mut Random) -> u64 {
-    since + random.below(100_000_000_000) << 22 | random.below(1 << 22)
-}
-
 /// A name, and how one is made.
 pub(super) type Kind = (&'static str, fn(&mut Random) -> String);
 
-pub(super) const KINDS: [Kind; 23] = [
+pub(super) const KINDS: [Kind; 21] = [
     ("epoch milliseconds", |r| format!("ts={}", 1_500_000_000_000 + r.below(400_000_000_000))),
     ("epoch microseconds", |r| format!("{}", 1_500_000_000_000_000 + r.below(400_000_000_000_000))),
     ("epoch nanoseconds", |r| format!("{}", 1_500_000_000_000_000_000 + r.below(400_000_000_000_000_000))),
@@ -90,9 +85,6 @@ pub(super) const KINDS: [Kind; 23] = [
             r.below(100_000_000_000)
         )
     }),
-    // A time in milliseconds since an epoch of the maker's, and 22 bits: of some years from August 2026 on.
-    ("snowflake id, epoch January 2015", |r| format!("{{\"id\":{}}}", snowflake(367_000_000_000, r))),
-    ("snowflake id, epoch January 2020", |r| format!("id={}", snowflake(210_000_000_000, r))),
     ("IPv4 addresses", |r| {
         let mut octet = || r.below(256);
         format!(

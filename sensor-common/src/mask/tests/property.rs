@@ -150,12 +150,14 @@ proptest! {
 
     #[test]
     fn a_card_within_a_longer_number_is_masked(
-        card in card(), before in "0{1,3}|0?16|0?08|003", after in "[0-9]{3}", long in "[0-9]{4,30}",
+        card in card(), before in "[0-9]{1,3}", after in "[0-9]{3}", long in "[0-9]{4,30}",
     ) {
         prop_assume!(card.len() == 16);
-        // Its length, zeros or an escape before it; its security code behind it.
+        // Its length, or zeros, before it; its security code behind it. Not what begins with a date.
+        let date = before.starts_with("20");
         for text in [format!("{before}{card}"), format!("{card}{after}"), format!("{long}{card}"), format!("{card}{long}")] {
-            prop_assert!(!masked(&text).contains(&card), "{}", text);
+            let time = text.len() == 19 && text.starts_with('1');
+            prop_assert!(time || date || !masked(&text).contains(&card), "{}", text);
         }
     }
 
