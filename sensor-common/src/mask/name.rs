@@ -22,8 +22,8 @@ pub const fn name(words: [u64; 2]) -> [u64; 2] {
 /// The digits of these bytes as [`MASK`](super::MASK).
 #[inline(always)]
 const fn starred(word: u64, bytes: u64) -> u64 {
-    let digits = ((!no_digits(word) & HIGH) >> 7) * 0xff & bytes;
-    word & !digits | (super::MASK as u64 * LOW) & digits
+    let digits = (((!no_digits(word) & HIGH) >> 7) * 0xff) & bytes;
+    (word & !digits) | ((super::MASK as u64 * LOW) & digits)
 }
 
 #[cfg(test)]
