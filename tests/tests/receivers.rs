@@ -244,12 +244,13 @@ fn native_histograms_are_read_back() {
     exemplars_are_sent_spans(&prometheus, &selector, &tempo);
     assert_eq!(lost(&sensor, "refused") + lost(&sensor, "refused_in_part"), 0.0);
 
-    let before_the_end = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    wait_until("the later calls", patience(SETTLE), || (read("histogram_count(it)") > 7.0).then_some(()));
+    let before_the_end = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs_f64();
     assert!(sensor.stop().status.success());
     wait_until("the end of all series", patience(SETTLE), || {
         query(&prometheus, "{cluster=\"test\"}").is_empty().then_some(())
     });
-    let before = query(&prometheus, &format!("histogram_count({selector} @ {before_the_end})"));
+    let before = query(&prometheus, &format!("histogram_count({selector} @ {before_the_end:.3})"));
     assert!(before.values().sum::<f64>() > 7.0, "what was there before stays: {before:?}");
 }
 
