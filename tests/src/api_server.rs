@@ -51,6 +51,8 @@ struct State {
     pages: BTreeMap<String, (u64, Vec<Value>)>,
     /// The status that everything gets.
     refuses: Option<u16>,
+    /// How long each answer takes to begin.
+    delay: Duration,
     requests: BTreeMap<String, usize>,
     faults: Vec<String>,
 }
@@ -155,6 +157,11 @@ impl ApiServer {
         self.0.changed.notify_all();
     }
 
+    /// Takes so long from now on until each answer begins.
+    pub fn delay(&self, delay: Duration) {
+        self.state().delay = delay;
+    }
+
     /// Accepts only another token from now on, which is where the kubelet puts it.
     ///
     /// # Panics
@@ -239,6 +246,8 @@ impl ApiServer {
         let resource = RESOURCES.iter().find(|(_, known, _)| *known == path);
         let name = resource.map_or("jobs", |(name, _, _)| name);
         *self.state().requests.entry(name.to_owned()).or_default() += 1;
+        let delay = self.state().delay;
+        std::thread::sleep(delay);
         if let Some(code) = self.state().refuses {
             return status(stream, code, "refused");
         }

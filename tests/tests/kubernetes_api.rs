@@ -1,6 +1,7 @@
 //! The API server away, refusing, forgetting, and with new credentials: the sensor goes on with what it knows.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
@@ -33,6 +34,25 @@ fn it_starts_without_the_api_server() {
 
     let api = ApiServer::start_at(address);
     api.put("pods", pod.running());
+    wait_for_watches(&sensor);
+    let server = Server::in_pod(&pod);
+    assert_eq!(curl(&[&server.url("/")]), 200);
+    wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+    api.assert_no_faults();
+}
+
+/// A server that takes its time holds nothing up, and all is known in the end.
+#[test]
+fn it_does_not_wait_for_a_slow_api_server() {
+    let api = ApiServer::start();
+    api.delay(Duration::from_secs(4));
+    let pod = Pod::new("shop-1");
+    api.put("pods", pod.running());
+    let sensor = sensor(&api.settings());
+    let host = Server::start(tests::server::Kind::Python);
+    assert_eq!(curl(&[&host.url("/")]), 200);
+    wait_for_metrics(&sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
+    assert_eq!(sensor.page("/readyz"), "ok\n");
     wait_for_watches(&sensor);
     let server = Server::in_pod(&pod);
     assert_eq!(curl(&[&server.url("/")]), 200);
