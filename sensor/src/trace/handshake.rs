@@ -4,7 +4,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use super::span::{Attributes, flags};
+use super::span::{Attributes, identified};
 use super::{SpanIds, WallClock};
 use crate::identity::Identity;
 use crate::protocol::{Handshake, HandshakeError, Role, TlsVersion};
@@ -34,20 +34,15 @@ impl ObservedHandshake {
 /// The span of a handshake. Its kind is internal: it is a part of what goes on, and no request.
 #[must_use]
 pub fn handshake_span(observed: &ObservedHandshake, clock: WallClock) -> Span {
-    let (handshake, ids) = (&observed.handshake, &observed.span);
+    let handshake = &observed.handshake;
     Span {
-        trace_id: ids.trace_id.to_vec(),
-        span_id: ids.span_id.to_vec(),
-        parent_span_id: ids.parent.map(|parent| parent.span_id.to_vec()).unwrap_or_default(),
-        trace_state: ids.trace_state.clone(),
-        flags: flags(ids),
         name: HANDSHAKE.to_owned(),
         kind: SpanKind::Internal as i32,
         start_time_unix_nano: clock.unix_ns(handshake.start_ns),
         end_time_unix_nano: clock.unix_ns(observed.end_ns()),
         attributes: attributes(handshake).into_list(),
         status: handshake.error.map(|_| Status { code: StatusCode::Error as i32, ..Status::default() }),
-        ..Span::default()
+        ..identified(&observed.span)
     }
 }
 

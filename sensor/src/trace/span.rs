@@ -21,15 +21,9 @@ pub const FIRST_BYTE_EVENT: &str = "http.response.first_byte";
 #[must_use]
 pub fn span(observed: &Observed, clock: WallClock) -> Span {
     let exchange = &observed.exchange;
-    let ids = &observed.span;
     let method = semantic::request_method(&exchange.method);
     let error = ErrorType::of(exchange);
     Span {
-        trace_id: ids.trace_id.to_vec(),
-        span_id: ids.span_id.to_vec(),
-        parent_span_id: ids.parent.map(|parent| parent.span_id.to_vec()).unwrap_or_default(),
-        trace_state: ids.trace_state.clone(),
-        flags: flags(ids),
         name: span_name(observed),
         kind: match exchange.role {
             Role::Server => SpanKind::Server as i32,
@@ -44,12 +38,24 @@ pub fn span(observed: &Observed, clock: WallClock) -> Span {
             .into_iter()
             .collect(),
         status: error.map(|_| Status { code: StatusCode::Error as i32, ..Status::default() }),
+        ..identified(&observed.span)
+    }
+}
+
+/// A span of which only is told which one it is, and whose child.
+pub(super) fn identified(ids: &SpanIds) -> Span {
+    Span {
+        trace_id: ids.trace_id.to_vec(),
+        span_id: ids.span_id.to_vec(),
+        parent_span_id: ids.parent.map(|parent| parent.span_id.to_vec()).unwrap_or_default(),
+        trace_state: ids.trace_state.clone(),
+        flags: flags(ids),
         ..Span::default()
     }
 }
 
 /// The trace's flags, and whether the parent is another process's span.
-pub(super) fn flags(ids: &SpanIds) -> u32 {
+fn flags(ids: &SpanIds) -> u32 {
     let parent = ids.parent.map_or(0, |parent| {
         let remote = if parent.is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
         SpanFlags::ContextHasIsRemoteMask as u32 | remote
