@@ -10,9 +10,26 @@ use tests::cluster::{SHOP, on_port, sensor, wait_for_metrics, wait_for_watches, 
 use tests::front::Front;
 use tests::link::free_port;
 use tests::pods::Pod;
+use tests::sensor::Sensor;
 use tests::server::Server;
 
 const FAILURES: &str = "sensor_kubernetes_watch_failures_total";
+
+/// A request to a server of the host is told.
+#[track_caller]
+fn ask_host(sensor: &Sensor) {
+    let host = Server::start(tests::server::Kind::Python);
+    assert_eq!(curl(&[&host.url("/")]), 200);
+    wait_for_metrics(sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
+}
+
+/// A request to a server in a pod is told, and is the pod's.
+#[track_caller]
+fn ask(sensor: &Sensor, pod: &Pod) {
+    let server = Server::in_pod(pod);
+    assert_eq!(curl(&[&server.url("/")]), 200);
+    wait_for_metrics(sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+}
 
 /// The sensor starts without the API server, and knows all once it is there.
 #[test]
@@ -22,9 +39,7 @@ fn it_starts_without_the_api_server() {
     let account = tempfile::TempDir::new().expect("make a directory");
     std::fs::write(account.path().join("token"), "token-1").expect("write a token");
     let sensor = sensor(&api_server::settings(&format!("http://{address}"), account.path()));
-    let host = Server::start(tests::server::Kind::Python);
-    assert_eq!(curl(&[&host.url("/")]), 200);
-    wait_for_metrics(&sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
+    ask_host(&sensor);
     wait_for_metrics(&sensor, "failures", |metrics| {
         metrics.sum(FAILURES, &[("resource", "pods"), ("cause", "network")]) >= 1.0
     });
@@ -35,9 +50,7 @@ fn it_starts_without_the_api_server() {
     let api = ApiServer::start_at(address);
     api.put("pods", pod.running());
     wait_for_watches(&sensor);
-    let server = Server::in_pod(&pod);
-    assert_eq!(curl(&[&server.url("/")]), 200);
-    wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+    ask(&sensor, &pod);
     api.assert_no_faults();
 }
 
@@ -49,14 +62,10 @@ fn it_does_not_wait_for_a_slow_api_server() {
     let pod = Pod::new("shop-1");
     api.put("pods", pod.running());
     let sensor = sensor(&api.settings());
-    let host = Server::start(tests::server::Kind::Python);
-    assert_eq!(curl(&[&host.url("/")]), 200);
-    wait_for_metrics(&sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
+    ask_host(&sensor);
     assert_eq!(sensor.page("/readyz"), "ok\n");
     wait_for_watches(&sensor);
-    let server = Server::in_pod(&pod);
-    assert_eq!(curl(&[&server.url("/")]), 200);
-    wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
+    ask(&sensor, &pod);
     api.assert_no_faults();
 }
 
@@ -124,17 +133,12 @@ fn it_goes_on_through_new_credentials() {
     api.put("pods", first.running());
     let sensor = sensor(&api_server::settings(&front.url(), api.account()));
     wait_for_watches(&sensor);
-    let ask = |pod: &Pod| {
-        let server = Server::in_pod(pod);
-        assert_eq!(curl(&[&server.url("/")]), 200);
-        wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
-    };
     let has_failed = |cause: &str| {
         wait_so_long_for_metrics(AGAIN, &sensor, cause, |metrics| {
             metrics.sum(FAILURES, &[("resource", "pods"), ("cause", cause)]) >= 1.0
         });
     };
-    ask(&first);
+    ask(&sensor, &first);
 
     api.rotate("token-2");
     // All watches end, and begin with the token.
@@ -142,14 +146,14 @@ fn it_goes_on_through_new_credentials() {
     has_failed("unauthorized");
     front.rotate();
     has_failed("network");
-    ask(&first);
+    ask(&sensor, &first);
 
     front.trust(api.account());
     api.put("pods", second.running());
     wait_so_long_for_metrics(AGAIN, &sensor, "the other pod", |metrics| {
         metrics.sum("sensor_kubernetes_known", &[("kind", "pods")]) == 2.0
     });
-    ask(&second);
+    ask(&sensor, &second);
     assert!(!sensor.stderr().contains("token-"), "{}", sensor.stderr());
     api.assert_no_faults();
 }
