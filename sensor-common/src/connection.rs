@@ -38,9 +38,10 @@ pub struct Connection {
     pub received: Stream,
     /// The stream out, including every operation so far.
     pub sent: Stream,
-    /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete.
+    /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete. Of a connection
+    /// that is [`TLS`] bytes of the handshake.
     pub head_left: [u32; 2],
-    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`], [`HTTP2`].
+    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`], [`HTTP2`], [`TLS`], [`OPAQUE`].
     pub flags: u32,
     /// Explicit padding.
     pub padding: u32,
@@ -64,6 +65,10 @@ pub const LAST_RESPONSE: u32 = 2;
 pub const END_TOLD: u32 = 4;
 /// In [`Connection::flags`]: HTTP/2; where its frames are is in the map `HTTP2`.
 pub const HTTP2: u32 = 8;
+/// In [`Connection::flags`]: TLS, so nothing on it is the beginning of a message.
+pub const TLS: u32 = 16;
+/// In [`Connection::flags`]: TLS of which nothing more is told.
+pub const OPAQUE: u32 = 32;
 
 const _: () = assert!(size_of::<Stream>() == 24);
 const _: () = assert!(size_of::<Connection>() == 168);

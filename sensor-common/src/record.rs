@@ -68,7 +68,7 @@ pub struct Tuple {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Head {
-    /// Kind [`Kind::Head`]; flags [`SEND`], [`CONTINUATION`].
+    /// Kind [`Kind::Head`]; flags [`SEND`], [`CONTINUATION`], [`TLS`].
     pub prefix: Prefix,
     /// Key of the connection in the map `CONNECTIONS`.
     pub key: u64,
@@ -95,6 +95,8 @@ pub struct Head {
 pub const SEND: u16 = 1;
 /// In [`Head::prefix`]: the bytes continue a head, and nothing says that they start a message.
 pub const CONTINUATION: u16 = 2;
+/// In [`Head::prefix`]: first bytes of an operation on a connection that is TLS, while its handshake is told.
+pub const TLS: u16 = 4;
 
 /// Frames of an HTTP/2 connection that began or ended in one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,11 +167,15 @@ pub struct Process {
 pub const EXECUTABLE_CAPACITY: usize = 64;
 /// The most head bytes a record can carry; the daemon's setting is at most this.
 pub const HEAD_CAPACITY: usize = 4096;
+/// The most bytes of a TLS handshake that are captured of each direction: its hello, and of the client what it sends
+/// until it has finished. The hello of a client with a post-quantum key takes some 1800.
+pub const HANDSHAKE_BYTES: u32 = 4096;
 /// Head bytes captured by default.
 pub const HEAD_DEFAULT: u32 = 1024;
 /// The most argument bytes an exec record carries.
 pub const ARGUMENTS_CAPACITY: usize = 512;
 
+const _: () = assert!(HANDSHAKE_BYTES as usize <= HEAD_CAPACITY);
 const _: () = assert!(size_of::<Prefix>() == 8);
 const _: () = assert!(size_of::<Task>() == 24);
 const _: () = assert!(size_of::<Tuple>() == 48);

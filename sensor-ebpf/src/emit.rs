@@ -58,6 +58,13 @@ pub(crate) fn ends_of(scratch: &HeadScratch, length: u32, before: u64) -> (Begin
     (begins, unsafe { payload.add(bounded(length - 8) as usize).cast::<u64>().read_unaligned() })
 }
 
+/// Whether an operation whose first bytes were copied begins with TLS application data.
+#[inline(always)]
+pub(crate) fn is_tls_data(scratch: &HeadScratch) -> bool {
+    // SAFETY: the payload is longer than that.
+    unsafe { scratch.payload.as_ptr().cast::<u16>().read_volatile() == u16::from_le_bytes([23, 3]) }
+}
+
 /// Puts together the record of a head whose bytes were copied.
 #[inline(always)]
 pub(crate) fn head(

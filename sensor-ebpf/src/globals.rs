@@ -21,6 +21,10 @@ pub(crate) use offset;
 #[unsafe(no_mangle)]
 static HEAD_BYTES: Global<u32> = Global::new(HEAD_DEFAULT);
 
+/// Bytes of a TLS handshake to capture of each direction; 0 leaves handshakes alone.
+#[unsafe(no_mangle)]
+static HANDSHAKE_BYTES: Global<u32> = Global::new(0);
+
 /// Process id of the daemon, which is never a target.
 #[unsafe(no_mangle)]
 static SENSOR_TGID: Global<u32> = Global::new(0);
@@ -64,6 +68,11 @@ pub(crate) fn log_wake_bytes() -> u64 {
 #[inline(always)]
 pub(crate) fn head_bytes() -> u32 {
     HEAD_BYTES.load()
+}
+
+#[inline(always)]
+pub(crate) fn handshake_bytes() -> u32 {
+    HANDSHAKE_BYTES.load()
 }
 
 #[inline(always)]

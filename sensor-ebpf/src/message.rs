@@ -44,6 +44,43 @@ impl Look {
 /// `HTTP/1.` in the order of the machine.
 const STATUS_LINE: u64 = u64::from_le_bytes(*b"HTTP/1.\0");
 
+/// What an operation on a connection that is not followed says of TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// It begins with a hello: the handshake starts.
+    Hello,
+    /// It is one record of application data, or its header: the connection is older than the sensor.
+    Data,
+    /// Nothing.
+    No,
+}
+
+/// Judges the first `known` (0-8) bytes of an operation that moved `length`, the first in the lowest byte of `word`.
+///
+/// Libraries read a record's header of five bytes alone, so that has to do (RFC 8446, 5.1).
+#[inline(always)]
+pub(crate) fn tls(word: u64, known: u32, length: u32) -> Tls {
+    const HEADER: u32 = 5;
+    const HANDSHAKE: u64 = 22;
+    const APPLICATION_DATA: u64 = 23;
+    const MAJOR: u64 = 3;
+    /// `2^14 + 2048`, which TLS 1.2 allows (RFC 5246, 6.2.3).
+    const RECORD_LIMIT: u32 = (1 << 14) + 2048;
+    let kind = word & 0xff;
+    let minor = word >> 16 & 0xff;
+    let size = ((word >> 24) as u16).swap_bytes() as u32;
+    if known < HEADER || word >> 8 & 0xff != MAJOR || minor > 3 || size == 0 || size > RECORD_LIMIT {
+        return Tls::No;
+    }
+    if kind == APPLICATION_DATA && (length == HEADER || length == HEADER + size) {
+        return Tls::Data;
+    }
+    // A hello of a client or a server that is at least as long as its fixed parts, and no longer than 64 KiB.
+    let is_hello =
+        length == HEADER || known == 8 && matches!(word >> 40 & 0xff, 1 | 2) && word >> 48 & 0xff == 0;
+    if kind == HANDSHAKE && size > 40 && is_hello { Tls::Hello } else { Tls::No }
+}
+
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 

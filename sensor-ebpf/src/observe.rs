@@ -2,8 +2,9 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT},
+    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, TLS},
     flow::STREAM,
+    record,
 };
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     count::{count, next_connection_id},
     dns, emit, globals, http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
-    message::{Beginning, Look, beginning},
+    message::{Beginning, Look, Tls, beginning, tls},
     next::Next,
     socket::{self, Transport},
     target,
@@ -73,6 +74,18 @@ pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(sock)
 }
 
+/// Whether nothing is to be told of a connection's operations, nor of what they were: it is TLS, its handshake is over. Asked
+/// before anything is read of the operation.
+#[inline(always)]
+pub(crate) fn is_opaque(connection: Option<*mut Connection>) -> bool {
+    // SAFETY: the map returned a live entry.
+    let is_opaque = connection.is_some_and(|connection| unsafe { (*connection).flags } & OPAQUE != 0);
+    if is_opaque {
+        count(Counter::Operations);
+    }
+    is_opaque
+}
+
 /// Where the operation's record is put together; it holds the operation's buffers.
 #[inline(always)]
 fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
@@ -123,6 +136,9 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
     };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
+    if connection.flags & OPAQUE != 0 {
+        return Ok(Next::Done);
+    }
     (connection.send_vector, connection.send_skip) = Buffers::vector_start(iter);
     connection.send_started_ns = now_ns;
     Ok(Next::Done)
@@ -139,12 +155,15 @@ pub(crate) struct Started {
     pub(crate) skip: u64,
 }
 
-/// The send that has just returned, if its connection is followed. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
+/// The send that has just returned, if its connection is followed and not opaque. Where the kernel did not run the program at the entry, it is stamped now: an older send's stamp must not be taken for it.
 #[inline(always)]
 pub(crate) fn send_started(sock: u64) -> Option<Started> {
     let connection = CONNECTIONS.get_ptr_mut(sock)?;
     // SAFETY: the map returned a live entry; sends of a socket are serialised by the kernel's socket lock.
     let entry = unsafe { &mut *connection };
+    if is_opaque(Some(connection)) {
+        return None;
+    }
     let time_ns = entry.send_started_ns;
     if time_ns == 0 {
         return Some(Started { connection, time_ns: emit::now(), vector: 0, skip: 0 });
@@ -180,10 +199,15 @@ fn follow(
     if dns::is_stream_of(sock)? {
         return Ok(Followed::Dns(STREAM));
     }
+    let moved = length;
     let (word, length) = buffers.peek(length)?;
     let is_http2 = http2::begins(word, length);
+    let mut is_tls = Tls::No;
     if !is_http2 && beginning(word, length) == Beginning::Other {
-        return Ok(Followed::No);
+        is_tls = tls(word, length, moved);
+        if is_tls == Tls::No {
+            return Ok(Followed::No);
+        }
     }
     scratch.connection.id = next_connection_id();
     socket::read_tuple(sock, &mut scratch.connection.tuple)?;
@@ -194,6 +218,16 @@ fn follow(
     let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(Followed::No) };
     if is_http2 {
         http2::follow(sock, connection)?;
+    } else if is_tls != Tls::No {
+        // SAFETY: the map returned a live entry.
+        let connection = unsafe { &mut *connection };
+        let bytes = globals::handshake_bytes();
+        if is_tls == Tls::Hello && bytes > 0 {
+            connection.head_left = [bytes; 2];
+            connection.flags = TLS;
+        } else {
+            connection.flags = TLS | OPAQUE;
+        }
     }
     Ok(Followed::Yes(connection))
 }
@@ -212,7 +246,10 @@ fn known(
     if !scratch.buffers.are_known() {
         count(Counter::LengthOnly);
     }
-    let look = look(operation, scratch, before.tail);
+    let mut look = look(operation, scratch, before.tail);
+    if is_tls(connection) {
+        (look.begins, look.is_whole_head) = (Beginning::Other as u16, 0);
+    }
     // VERIFIER: all kernels: read anew from the map, so that what the look learnt does not multiply the states of all
     // that follows.
     scratch.look = look;
@@ -254,6 +291,10 @@ fn known(
     }
 
     if captured == 0 || !scratch.buffers.are_known() {
+        if is_tls(connection) && connection.head_left[0] | connection.head_left[1] == 0 {
+            // Both directions have told enough.
+            connection.flags = TLS | OPAQUE;
+        }
         return Ok(Next::Done);
     }
     if copied < captured {
@@ -266,7 +307,22 @@ fn known(
     }
     let head = emit::Head { operation, received, sent, captured, continues };
     emit::head(&head, connection, scratch)?;
+    if is_tls(connection) {
+        scratch.head.prefix.flags |= record::TLS;
+        if emit::is_tls_data(scratch) {
+            // The handshake of this direction is over.
+            connection.head_left[operation.direction as usize & 1] = 0;
+        }
+    }
     Ok(Next::Tell(operation.direction))
+}
+
+/// Whether a connection is one of TLS.
+// VERIFIER: all kernels: read anew each time, so that the answer does not multiply the states of what lies between.
+#[inline(always)]
+fn is_tls(connection: &Connection) -> bool {
+    // SAFETY: a reference can be read.
+    unsafe { core::ptr::read_volatile(&raw const connection.flags) & TLS != 0 }
 }
 
 /// Looks at an operation's bytes, given the last eight of its stream before it. A short operation is copied at once and

@@ -27,7 +27,7 @@ use crate::{
     kernel,
     maps::{NEXT_RECVMSG, NEXT_SENDMSG, NEXT_SENDMSG_ENTRY},
     next::Next,
-    observe::{Operation, followed, known_or, observe, observe_on, send_started, send_starts},
+    observe::{Operation, followed, is_opaque, known_or, observe, observe_on, send_started, send_starts},
     target,
 };
 
@@ -102,7 +102,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
         return end_of_file(sock).map(|()| Next::Done);
     }
     let connection = followed(sock);
-    if connection.is_none() && !target::is_current() {
+    if is_opaque(connection) || connection.is_none() && !target::is_current() {
         return Ok(Next::Done);
     }
     let length = returned as u32;

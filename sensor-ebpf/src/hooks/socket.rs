@@ -15,7 +15,7 @@ use crate::{
     emit::now,
     maps::NEXT,
     next::Next,
-    observe::{Operation, followed, known_or, observe_on},
+    observe::{Operation, followed, is_opaque, known_or, observe_on},
     registers, target,
 };
 
@@ -52,7 +52,7 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     if length == 0 && receive {
         return end_of_file(sock).map(|()| Next::Done);
     }
-    if length <= 0 {
+    if length <= 0 || is_opaque(connection) {
         return Ok(Next::Done);
     }
     let buffers = if receive && flags & MSG_TRUNC != 0 {

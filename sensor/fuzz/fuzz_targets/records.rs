@@ -10,6 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(executable.len() + arguments.len() <= bytes.len());
         }
         Some(Record::Event(event)) => drop(format!("{event:?}")),
+        Some(Record::Tls(head)) => assert!(head.bytes.len() < bytes.len()),
         Some(Record::Fork { .. }) | None => {}
     }
     match decode_log(bytes) {

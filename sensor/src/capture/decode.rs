@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use sensor_common::{
     connection,
-    record::{self, CONTINUATION, END_OF_FILE, FOLLOWED, Kind, Prefix, RESYNC, Record as _, SEND},
+    record::{self, CONTINUATION, END_OF_FILE, FOLLOWED, Kind, Prefix, RESYNC, Record as _, SEND, TLS},
 };
 
 use crate::protocol;
@@ -14,6 +14,8 @@ use crate::protocol;
 pub enum Record<'a> {
     /// For the parsers.
     Event(protocol::Event<'a>),
+    /// First bytes of an operation on a connection that is TLS.
+    Tls(protocol::Head<'a>),
     /// A process replaced its program.
     Exec {
         /// The process.
@@ -43,7 +45,9 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     let payload_len = prefix.payload as usize;
     if prefix.kind == Kind::Head as u16 {
         let (head, rest) = record::Head::read(bytes)?;
-        return Some(Record::Event(protocol::Event::Head(head_event(&head, rest.get(..payload_len)?))));
+        let event = head_event(&head, rest.get(..payload_len)?);
+        let is_tls = prefix.flags & TLS != 0;
+        return Some(if is_tls { Record::Tls(event) } else { Record::Event(protocol::Event::Head(event)) });
     }
     if prefix.kind == Kind::Close as u16 {
         let (close, _) = record::Close::read(bytes)?;

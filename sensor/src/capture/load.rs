@@ -6,7 +6,7 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     programs::{RawTracePoint, loaded_programs},
 };
-use sensor_common::{flow::FlowOffsets, offsets::Offsets};
+use sensor_common::{flow::FlowOffsets, offsets::Offsets, record::HANDSHAKE_BYTES};
 
 use super::{CaptureError, Kernel, Settings};
 
@@ -51,12 +51,14 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     let log_entries = if settings.log_ring_bytes.is_some() { LOG_ENTRIES } else { 1 };
     let flows = settings.flows && kernel.flow_offsets.is_some();
     let dns_port = if flows { u32::from(settings.dns_port) } else { 0 };
+    let handshake_bytes = if settings.tls { HANDSHAKE_BYTES } else { 0 };
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
         .override_global("OFFSETS", &OffsetsPod(kernel.offsets), true)
         .override_global("FLOW_OFFSETS", &FlowOffsetsPod(kernel.flow_offsets.unwrap_or_default()), true)
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
+        .override_global("HANDSHAKE_BYTES", &handshake_bytes, true)
         .override_global("SENSOR_TGID", &own, true)
         .override_global("TARGET_MODE", &settings.target_mode, true)
         .override_global("FLOWS", &u32::from(flows), true)

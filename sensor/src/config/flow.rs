@@ -21,6 +21,8 @@ pub struct Flow {
     pub max_connections: usize,
     /// Lookups of names by local processes.
     pub dns: Dns,
+    /// Handshakes of TLS.
+    pub tls: Tls,
     /// Where addresses are that are none of this host's.
     pub networks: Networks,
 }
@@ -32,6 +34,7 @@ impl Default for Flow {
             interval: Duration::from_secs(10),
             max_connections: 65_536,
             dns: Dns::default(),
+            tls: Tls::default(),
             networks: Networks::default(),
         }
     }
@@ -58,6 +61,23 @@ pub struct Dns {
 impl Default for Dns {
     fn default() -> Self {
         Self { enabled: true, port: 53, timeout: Duration::from_secs(5), max_names: 500 }
+    }
+}
+
+/// Handshakes of TLS.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema, serde::Serialize))]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// Whether they are told; without `flow.enabled` they are not.
+    pub enabled: bool,
+    /// Servers' names kept as labels: 1 to 100000. Every further one is `*`, and counted.
+    pub max_names: usize,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { enabled: true, max_names: 500 }
     }
 }
 

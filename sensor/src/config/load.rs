@@ -102,6 +102,7 @@ impl Config {
         lasts("flow.interval", self.flow.interval, &FLOW_INTERVAL)?;
         within("flow.dns.port", &self.flow.dns.port, &(1..=u16::MAX))?;
         within("flow.dns.max_names", &self.flow.dns.max_names, &(1..=100_000))?;
+        within("flow.tls.max_names", &self.flow.tls.max_names, &(1..=100_000))?;
         lasts("flow.dns.timeout", self.flow.dns.timeout, &(SECOND..=MINUTE))?;
         within("metric.max_series", &self.metric.max_series, &SERIES)?;
         within("metric.max_active_series", &self.metric.max_active_series, &ACTIVE_SERIES)?;

@@ -18,7 +18,7 @@ mod settings;
 pub mod ship;
 
 pub use error::ConfigError;
-pub use flow::{Dns, Flow, Networks};
+pub use flow::{Dns, Flow, Networks, Tls};
 pub use kubernetes::{Enabled, Kubernetes};
 pub use logs::Logs;
 pub use settings::{Capture, Config, CustomRule, Http, Mask, Metric, Route, Target};

@@ -86,8 +86,14 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
+<<<<<<< HEAD
             log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
             target_mode: self.target_mode(),
+=======
+            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
+            selected_only: !self.target.processes.is_empty(),
+            tls: self.flow.enabled && self.flow.tls.enabled,
+>>>>>>> x-tls
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }

@@ -514,6 +514,7 @@ pub static OWN: &[&Family] = &[
     &FLOW_INTERVAL_CPU,
     &FLOW_SOCKETS,
     &DNS_NAMES_FOLDED,
+    &TLS_NAMES_FOLDED,
     &CAPABILITY,
     &PROCESS_CPU,
     &PROCESS_MEMORY,

@@ -29,6 +29,7 @@ pub mod rpc;
 pub mod spans;
 mod status;
 pub mod text;
+pub mod tls;
 pub mod worst;
 
 #[cfg(test)]

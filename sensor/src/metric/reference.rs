@@ -57,6 +57,19 @@ What a connection moved before the sensor started is not in them.
 
 ";
 
+const TLS: &str = "
+Of a TLS handshake, which nobody's keys are needed for:
+
+| label | value |
+|---|---|
+| `role` | `client` or `server`: which side the local process is |
+| `tls_client_server_name` | the host that the client wants (RFC 6066); `*` once there are `flow.tls.max_names` of them; absent where it names none |
+| `tls_protocol_version` | `1.0` to `1.3`; absent when the server never chose one |
+| `tls_next_protocol` | the protocol inside, such as `h2`, where the server says so in clear: never in TLS 1.3 |
+| `error_type` | the name of the alert that ended the handshake (RFC 8446, 6); `alert` for one that is encrypted or not known; `closed`: the connection ended before; `not_tls`: the server's answer is none; absent when nothing failed |
+
+";
+
 const GRAPH: &str = "
 `client` and `server` are services; an end that is no process of this host is the name by which it was looked up or that the
 request names, else where it is (`peer_network` above). `connection_type` is absent where both ends are services of this
@@ -97,7 +110,12 @@ fn the_metrics_page_is_up_to_date() {
     let flow: Vec<&Family> = family::connections().copied().collect();
     section(&mut text, "## TCP connections", &flow);
     text.push_str(FLOW);
-    buckets(&mut text, "`tcp_connect_duration_seconds` and `tcp_rtt_seconds`", &LATENCY);
+    text.push_str(TLS);
+    buckets(
+        &mut text,
+        "`tcp_connect_duration_seconds`, `tcp_rtt_seconds` and `tls_handshake_duration_seconds`",
+        &LATENCY,
+    );
     buckets(&mut text, "`tcp_connection_duration_seconds`", &LIFETIME);
     section(&mut text, "## Service graph", &family::GRAPH);
     text.push_str(GRAPH);

@@ -12,6 +12,7 @@ use super::process::{Usage, UsageError};
 use super::room::Room;
 use super::rpc::{self, RpcGroup};
 use super::spans::SpanMetrics;
+use super::tls::{TlsGroup, tls};
 use super::{Exemplar, Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
@@ -23,6 +24,7 @@ pub struct Registry {
     client: HttpGroup,
     flow: FlowMetrics,
     dns: DnsMetrics,
+    tls: TlsGroup,
     graph: Graph,
     rpc_server: RpcGroup,
     rpc_client: RpcGroup,
@@ -43,6 +45,7 @@ impl Registry {
             client: HttpGroup::new(&HTTP_CLIENT, max_series),
             flow: FlowMetrics::new(max_series),
             dns: DnsMetrics::new(max_series),
+            tls: tls(max_series),
             graph: graph(max_series),
             rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
             rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
@@ -74,6 +77,7 @@ impl Registry {
             client: self.client.within(room),
             flow: self.flow.within(room),
             dns: self.dns.within(room),
+            tls: self.tls.within(room),
             graph: self.graph.within(room),
             rpc_server: self.rpc_server.within(room),
             rpc_client: self.rpc_client.within(room),
@@ -95,6 +99,7 @@ impl Registry {
             (self.client.families(), self.client.len(), self.client.folded()),
             (self.rpc_server.families(), self.rpc_server.len(), self.rpc_server.folded()),
             (self.rpc_client.families(), self.rpc_client.len(), self.rpc_client.folded()),
+            (self.tls.families(), self.tls.len(), self.tls.folded()),
             (self.graph.families(), self.graph.len(), self.graph.folded()),
             (self.spans.spans.families(), self.spans.spans.len(), self.spans.spans.folded()),
             (self.spans.targets.families(), self.spans.targets.len(), self.spans.targets.folded()),
@@ -154,6 +159,11 @@ impl Registry {
         (&mut self.flow, &mut self.dns)
     }
 
+    /// What is known of TLS handshakes.
+    pub fn tls(&mut self) -> &mut TlsGroup {
+        &mut self.tls
+    }
+
     /// The service graph.
     pub fn graph(&mut self) -> &mut Graph {
         &mut self.graph
@@ -171,6 +181,7 @@ impl Registry {
             + self.client.expire(before_ns)
             + self.flow.expire(before_ns)
             + self.dns.expire(before_ns)
+            + self.tls.expire(before_ns)
             + self.graph.expire(before_ns)
             + self.rpc_server.expire(before_ns)
             + self.rpc_client.expire(before_ns)
@@ -199,7 +210,7 @@ impl Registry {
 
     /// All families and their series.
     #[must_use]
-    pub fn sources(&self) -> [&dyn Source; 15] {
+    pub fn sources(&self) -> [&dyn Source; 16] {
         let [pairs, failed, closed, resets, listeners] = self.flow.sources();
         let [answered, unanswered] = self.dns.sources();
         [
@@ -214,6 +225,7 @@ impl Registry {
             listeners,
             answered,
             unanswered,
+            &self.tls,
             &self.graph,
             &self.spans.spans,
             &self.spans.targets,

@@ -2,6 +2,7 @@
 //! hands the exchanges on.
 
 mod flows;
+mod handshakes;
 mod own;
 mod pace;
 mod sinks;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use flows::Flows;
+use handshakes::Handshakes;
 pub use own::Own;
 pub use pace::Pace;
 pub use sinks::Sinks;
@@ -52,6 +54,7 @@ pub struct Pipeline {
     masker: Arc<Masker>,
     clean: Clean,
     flows: Option<Flows>,
+    handshakes: Handshakes,
     exchanges: Vec<Exchange>,
     observed: Vec<Observed>,
     ask: Vec<Connection>,
@@ -109,6 +112,7 @@ impl Pipeline {
             masker,
             clean: Clean::default(),
             flows,
+            handshakes: Handshakes::new(&config.flow.tls),
             exchanges: Vec::new(),
             observed: Vec::new(),
             ask: Vec::new(),
@@ -195,6 +199,7 @@ impl Pipeline {
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             flows.second(now_ns, capture, processes, targets, registry);
         }
+        self.handshakes.second(now_ns, &self.registry);
         self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
@@ -240,12 +245,19 @@ impl Pipeline {
 
     /// Takes a few of the records that wait.
     fn drain(&mut self) -> Drained {
-        let Self { capture, tracker, processes, requests, targets, exchanges, own, .. } = self;
+        let Self { capture, tracker, processes, requests, targets, exchanges, own, handshakes, .. } = self;
         let joiner = &mut *requests.joiner();
         let mut started = Vec::new();
         let drained = capture.drain(RECORDS_AT_ONCE, |record| match record {
+            Record::Tls(head) => {
+                own.tls();
+                handshakes.on_head(&head);
+            }
             Record::Event(event) => {
                 own.event(&event);
+                if let Event::Close(close) = &event {
+                    handshakes.on_close(close);
+                }
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
@@ -275,6 +287,7 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
+        self.handshakes.deliver(&mut self.processes, &self.targets, &self.masker, &self.registry);
         let now = Instant::now();
         for (named, identity) in self.waiting.ready(&mut self.processes, now) {
             self.observe(named, identity);

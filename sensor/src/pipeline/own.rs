@@ -23,6 +23,7 @@ const CONNECTION_MAP: &str = "connections";
 #[derive(Debug, Default)]
 pub struct Own {
     heads: u64,
+    tls: u64,
     frames: u64,
     closes: u64,
     processes: u64,
@@ -45,6 +46,10 @@ impl Own {
             Event::Close(_) => self.closes += 1,
             Event::Progress(_) => {}
         }
+    }
+
+    pub(super) fn tls(&mut self) {
+        self.tls += 1;
     }
 
     pub(super) fn process(&mut self) {
@@ -115,6 +120,7 @@ impl Own {
         for (kind, count) in [
             ("head", self.heads),
             ("frames", self.frames),
+            ("tls", self.tls),
             ("close", self.closes),
             ("process", self.processes),
             ("length_only", kernel[Counter::LengthOnly as usize]),

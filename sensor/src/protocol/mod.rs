@@ -14,6 +14,7 @@ mod recognise;
 mod route;
 mod signal;
 mod table;
+mod tls;
 mod tracker;
 
 pub use event::{Close, Connection, Direction, Endpoints, Event, FrameRecord, Head, Progress, Stream, Task};
@@ -22,6 +23,7 @@ pub use loss::{Loss, LossCounts};
 pub use recognise::{NetworkProtocol, RECOGNISED_BYTES};
 pub use route::{OTHER_ROUTE, RouteLimiter, route_of};
 pub use signal::{ExchangeKey, Signal, Started};
+pub use tls::{ClientHello, Handshake, HandshakeError, Handshakes, ServerHello, TlsLosses, TlsVersion};
 pub use tracker::{Tracker, TrackerConfig};
 
 #[cfg(test)]

@@ -127,7 +127,27 @@ pub static DNS_NAMES_FOLDED: Family = counter(
     &[],
 );
 
-/// Every family of connections and of lookups.
+/// Handshakes of TLS.
+pub static TLS: [&Family; 1] = [&latency(
+    "tls_handshake_duration_seconds",
+    "From the first byte of the client's hello to that of the client's Finished, or to what ended the handshake before.",
+    &[
+        "service_name",
+        "role",
+        "tls_client_server_name",
+        "tls_protocol_version",
+        "tls_next_protocol",
+        "error_type",
+    ],
+)];
+/// Names that found no room.
+pub static TLS_NAMES_FOLDED: Family = counter(
+    "sensor_tls_names_folded_total",
+    "Handshakes whose server's name became `*`, because there were `flow.tls.max_names` of them.",
+    &[],
+);
+
+/// Every family of connections, of lookups and of handshakes.
 pub fn connections() -> impl Iterator<Item = &'static &'static Family> {
     FLOW.iter()
         .chain(&FLOW_FAILED)
@@ -136,4 +156,5 @@ pub fn connections() -> impl Iterator<Item = &'static &'static Family> {
         .chain(&FLOW_LISTENERS)
         .chain(&DNS)
         .chain(&DNS_UNANSWERED)
+        .chain(&TLS)
 }

@@ -1,0 +1,248 @@
+//! TLS seen from outside: what hellos say, how long handshakes took, and that nothing else is made of what is encrypted.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use tempfile::TempDir;
+use tests::calls::{Calls, Role, calls};
+use tests::flows::expect;
+use tests::link::free_port;
+use tests::metrics::Metrics;
+use tests::process::{Process, copy, program, unique};
+use tests::sensor::{Sensor, lost, own_name};
+use tests::wait::{patience, wait_until};
+
+const DURATION: &str = "tls_handshake_duration_seconds";
+
+/// nginx with a certificate of its own for `shop.test`.
+struct Server {
+    _process: Process,
+    name: String,
+    port: u16,
+    directory: TempDir,
+}
+
+impl Server {
+    fn start(protocols: &str) -> Self {
+        let directory = TempDir::new().expect("make a directory");
+        let (key, certificate) = (directory.path().join("key.pem"), directory.path().join("certificate.pem"));
+        let mut request = program("openssl");
+        request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        request.args(["-subj", "/CN=shop.test", "-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
+        let _ = Process::start(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).succeed(60);
+        let (port, name) = (free_port(), unique("nginx"));
+        let config = directory.path().join("nginx.conf");
+        let text = format!(
+            "daemon off; pid {dir}/pid; error_log stderr; events {{}}\n\
+             http {{\n\
+               access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
+               uwsgi_temp_path {dir}; scgi_temp_path {dir};\n\
+               server {{\n\
+                 listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/certificate.pem;\n\
+                 ssl_certificate_key {dir}/key.pem; ssl_protocols {protocols}; keepalive_requests 100000;\n\
+                 location / {{ return 200 hello; }}\n\
+               }}\n\
+             }}\n",
+            dir = directory.path().display(),
+        );
+        std::fs::write(&config, text).expect("write nginx.conf");
+        let copied = copy("nginx", directory.path(), &name);
+        let mut process = Process::start(Command::new(copied).arg("-c").arg(&config).arg("-e").arg("stderr"));
+        wait_until("nginx to listen", patience(20), || {
+            if let Some(status) = process.ended() {
+                panic!("nginx ended with {status}\n{}", process.report());
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(drop)
+        });
+        Self { _process: process, name, port, directory }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.directory.path().join("certificate.pem")
+    }
+
+    /// A copy of curl that knows the server, and its `service_name`.
+    fn curl(&self, arguments: &[&str]) -> (Process, String) {
+        let name = unique("curl");
+        let mut command = Command::new(copy("curl", self.directory.path(), &name));
+        command.args(["-sS", "--noproxy", "*", "--connect-to"]);
+        command.arg(format!("::127.0.0.1:{}", self.port)).args(arguments);
+        (Process::start(command.arg("https://shop.test/")), name)
+    }
+
+    /// A script in a file of its own, and its `service_name`.
+    fn script(&self, name: &str, text: &str) -> (PathBuf, String) {
+        let name = unique("client") + name;
+        let path = self.directory.path().join(&name);
+        let text = text
+            .replace("PORT", &self.port.to_string())
+            .replace("CERTIFICATE", &self.certificate().to_string_lossy());
+        std::fs::write(&path, text).expect("write a script");
+        (path, name)
+    }
+}
+
+/// Role, name, version, protocol inside, error, and how often.
+type Row = (String, String, String, String, String, u64);
+
+fn row(role: &str, name: &str, version: &str, protocol: &str, error: &str, count: u64) -> Row {
+    (role.into(), name.into(), version.into(), protocol.into(), error.into(), count)
+}
+
+/// The handshakes of a service.
+fn handshakes(metrics: &Metrics, service: &str) -> Vec<Row> {
+    let mut rows: Vec<Row> = metrics
+        .select(&format!("{DURATION}_count"), &[("service_name", service)])
+        .map(|sample| {
+            let [role, name, version, protocol, error] =
+                ["role", "tls_client_server_name", "tls_protocol_version", "tls_next_protocol", "error_type"]
+                    .map(|label| sample.label(label));
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let count = sample.value as u64;
+            row(role, name, version, protocol, error, count)
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// What of TLS was not told.
+fn untold(metrics: &Metrics) -> Calls {
+    lost(metrics).into_iter().filter(|(cause, _)| cause.starts_with("tls_")).collect()
+}
+
+#[test]
+fn names_and_versions() {
+    let sensor = Sensor::start();
+    let server = Server::start("TLSv1.2 TLSv1.3");
+    let known = server.certificate();
+    let known = ["--cacert", known.to_str().expect("a path")];
+    let begun = Instant::now();
+    for (most, protocol) in [("1.2", "http/1.1"), ("1.3", "")] {
+        let (curl, service) = server.curl(&[&known[..], &["--tls-max", most]].concat());
+        assert_eq!(curl.succeed(60), "hello");
+        expect(&sensor, &vec![row("client", "shop.test", most, protocol, "", 1)], |metrics| {
+            handshakes(metrics, &service)
+        });
+    }
+    // A handshake is a part of what happened meanwhile.
+    let took = sensor.metrics().sum(&format!("{DURATION}_sum"), &[("service_name", &server.name)]);
+    assert!(took > 0.0 && took < begun.elapsed().as_secs_f64(), "{took} s");
+
+    let (script, python) = server.script(
+        ".py",
+        "import socket, ssl\n\
+         context = ssl.create_default_context(cafile='CERTIFICATE')\n\
+         for _ in range(20):\n\
+        \x20   with socket.create_connection(('127.0.0.1', PORT)) as plain:\n\
+        \x20       with context.wrap_socket(plain, server_hostname='shop.test') as s:\n\
+        \x20           s.sendall(b'GET / HTTP/1.1\\r\\nHost: shop.test\\r\\nConnection: close\\r\\n\\r\\n')\n\
+        \x20           while s.recv(9000): pass\n",
+    );
+    let _ = Process::start(program("python3").arg(script)).succeed(60);
+    // Each on a connection of its own; sessions may be taken up again.
+    let (script, node) = server.script(
+        ".js",
+        "const https = require('https');\n\
+         const ca = require('fs').readFileSync('CERTIFICATE');\n\
+         const get = () => new Promise((good, bad) => https.get(\n\
+           {host: '127.0.0.1', port: PORT, servername: 'shop.test', ca, agent: false},\n\
+           answer => answer.on('end', good).resume()).on('error', bad));\n\
+         Promise.all([...Array(20)].map(get)).catch(error => { console.error(error); process.exit(1); });\n",
+    );
+    let _ = Process::start(program("node").arg(script)).succeed(60);
+    for service in [python, node] {
+        expect(&sensor, &vec![row("client", "shop.test", "1.3", "", "", 20)], |metrics| {
+            handshakes(metrics, &service)
+        });
+    }
+    let expected = vec![
+        row("server", "shop.test", "1.2", "http/1.1", "", 1),
+        row("server", "shop.test", "1.3", "", "", 41),
+    ];
+    expect(&sensor, &expected, |metrics| handshakes(metrics, &server.name));
+    // Not one of the requests in it was seen, and nothing was taken for one.
+    let metrics = sensor.metrics();
+    for role in [Role::Client, Role::Server] {
+        assert_eq!(tests::calls::counted(&metrics, role, server.port), Calls::new());
+    }
+    assert_eq!(untold(&metrics), Calls::new());
+}
+
+#[test]
+fn failures() {
+    let sensor = Sensor::start();
+    let old = Server::start("TLSv1.2");
+    // Its certificate is not known: the client says so, in clear.
+    let (mut curl, service) = old.curl(&[]);
+    assert!(!curl.wait(60).success());
+    let expected = vec![row("client", "shop.test", "1.2", "http/1.1", "unknown_ca", 1)];
+    expect(&sensor, &expected, |metrics| handshakes(metrics, &service));
+    let expected = vec![row("server", "shop.test", "1.2", "http/1.1", "unknown_ca", 1)];
+    expect(&sensor, &expected, |metrics| handshakes(metrics, &old.name));
+
+    let new = Server::start("TLSv1.3");
+    // The same before it has keys.
+    let (mut curl, service) = new.curl(&[]);
+    assert!(!curl.wait(60).success());
+    expect(&sensor, &vec![row("client", "shop.test", "1.3", "", "unknown_ca", 1)], |metrics| {
+        handshakes(metrics, &service)
+    });
+    // The server says that it does not speak this version.
+    let (mut curl, service) = new.curl(&["--tls-max", "1.2"]);
+    assert!(!curl.wait(60).success());
+    expect(&sensor, &vec![row("client", "shop.test", "", "", "protocol_version", 1)], |metrics| {
+        handshakes(metrics, &service)
+    });
+    let mut expected = vec![
+        row("server", "shop.test", "", "", "protocol_version", 1),
+        row("server", "shop.test", "1.3", "", "unknown_ca", 1),
+    ];
+    expected.sort();
+    expect(&sensor, &expected, |metrics| handshakes(metrics, &new.name));
+    assert_eq!(untold(&sensor.metrics()), Calls::new());
+}
+
+/// A record's body can begin like a request: it is none on a connection that began with a hello, nor on one whose
+/// first operation that was seen is one record.
+#[test]
+fn encrypted_bytes_are_no_request() {
+    const REQUEST: &[u8] = b"GET /secret HTTP/1.1\r\nHost: a\r\n\r\n";
+    const RESPONSE: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    let sensor = Sensor::start();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("listen");
+    let port = listener.local_addr().expect("an address").port();
+    let exchange = |before: &[&[u8]], is_read_in_two: bool| {
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("connect");
+        let (mut server, _) = listener.accept().expect("accept");
+        for bytes in before {
+            client.write_all(bytes).expect("send");
+            let mut buffer = vec![0; bytes.len()];
+            let (first, rest) = buffer.split_at_mut(if is_read_in_two { 5 } else { 0 });
+            server.read_exact(first).expect("receive");
+            server.read_exact(rest).expect("receive");
+        }
+        client.write_all(REQUEST).expect("send");
+        server.read_exact(&mut [0; REQUEST.len()]).expect("receive");
+        server.write_all(RESPONSE).expect("send");
+        client.read_exact(&mut [0; RESPONSE.len()]).expect("receive");
+    };
+    let hello = [&[22, 3, 1, 0, 204, 1, 0, 0, 200, 3, 3][..], &[7; 198]].concat();
+    let data = [&[23, 3, 3, 0, 40][..], &[0xd5; 40]].concat();
+    for is_read_in_two in [false, true] {
+        exchange(&[&hello], is_read_in_two);
+        exchange(&[&data], is_read_in_two);
+        exchange(&[&hello, &data], is_read_in_two);
+    }
+    exchange(&[], false);
+    sensor.expect_both(port, &calls(&[("GET /secret 204", 1)]));
+    // That hello was none.
+    let malformed = || untold(&sensor.metrics());
+    wait_until("the hellos to be counted", patience(20), || {
+        (malformed() == calls(&[("tls_malformed", 8)])).then_some(())
+    });
+    assert_eq!(handshakes(&sensor.metrics(), &own_name()), Vec::<Row>::new());
+}
