@@ -18,6 +18,7 @@ pub mod deploy;
 pub mod fixtures;
 pub mod flows;
 pub mod http2;
+pub mod https;
 pub mod link;
 pub mod logs;
 pub mod loki;

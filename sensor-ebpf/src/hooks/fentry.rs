@@ -28,7 +28,7 @@ use crate::{
     maps::{NEXT_RECVMSG, NEXT_SENDMSG, NEXT_SENDMSG_ENTRY},
     next::Next,
     observe::{Operation, followed, is_opaque, known_or, observe, observe_on, send_started, send_starts},
-    target,
+    plaintext, target,
 };
 
 #[fentry(function = "tcp_sendmsg")]
@@ -54,6 +54,9 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
 
 #[inline(always)]
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
+    if returned > 0 {
+        plaintext::touch(sock);
+    }
     // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
     // stamp with it all the same.
     let Some(started) = send_started(sock) else { return Ok(Next::Done) };
@@ -101,6 +104,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
     if returned == 0 {
         return end_of_file(sock).map(|()| Next::Done);
     }
+    plaintext::touch(sock);
     let connection = followed(sock);
     if is_opaque(connection) || connection.is_none() && !target::is_current() {
         return Ok(Next::Done);

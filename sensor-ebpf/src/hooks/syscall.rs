@@ -26,7 +26,7 @@ use crate::{
     next::Next,
     observe::{Operation, known_or, observe},
     registers::{self, Call, arch},
-    socket, target,
+    plaintext, socket, target,
 };
 
 /// `mmsghdr.msg_len`
@@ -192,6 +192,7 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     if returned <= 0 {
         return Ok(Next::Done);
     }
+    plaintext::touch(sock);
     let length = if in_flight.messages == 0 { returned as u32 } else { total(in_flight.messages, returned)? };
     if length == 0 {
         return Ok(Next::Done);

@@ -49,15 +49,12 @@ pub struct Settings {
     pub max_connections: u32,
     /// Size of the ring buffer of what containers write, in bytes; `None` leaves standard streams alone.
     pub log_ring_bytes: Option<u32>,
-<<<<<<< HEAD
     /// What [`super::Capture::target`] does: a mode of [`sensor_common::target`].
     pub target_mode: u32,
-=======
-    /// Whether only processes named by [`super::Capture::target`] are followed.
-    pub selected_only: bool,
     /// Whether TLS handshakes are told.
     pub tls: bool,
->>>>>>> x-tls
+    /// Whether plaintext is read from OpenSSL's calls.
+    pub plaintext: bool,
     /// Whether connections are followed below HTTP.
     pub flows: bool,
     /// Port of the name service whose clients are followed with the connections; 0 leaves them alone.

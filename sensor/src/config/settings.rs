@@ -86,14 +86,10 @@ impl Config {
             head_bytes: self.capture.head_bytes,
             ring_bytes: self.capture.ring_bytes,
             max_connections: self.capture.max_connections,
-<<<<<<< HEAD
             log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
             target_mode: self.target_mode(),
-=======
-            log_ring_bytes: (!self.logs.processes.is_empty()).then_some(self.logs.ring_bytes),
-            selected_only: !self.target.processes.is_empty(),
             tls: self.flow.enabled && self.flow.tls.enabled,
->>>>>>> x-tls
+            plaintext: self.capture.tls,
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }
@@ -113,8 +109,11 @@ pub struct Capture {
     /// memory. What finds it full is lost and counted.
     pub ring_bytes: u32,
     /// Connections that the kernel side follows at once: 64 to 4194304. What opens beyond that is not seen, and
-    /// counted.
+    /// counted. One of TLS whose plaintext is read counts twice.
     pub max_connections: u32,
+    /// Whether what is inside TLS is read where programs hand it to OpenSSL: its functions `SSL_read` and `SSL_write` are
+    /// probed in each library and program that has them, which costs each call some microseconds.
+    pub tls: bool,
 }
 
 impl Default for Capture {
@@ -124,6 +123,7 @@ impl Default for Capture {
             head_bytes: sensor_common::record::HEAD_DEFAULT,
             ring_bytes: 16 * 1024 * 1024,
             max_connections: 32_768,
+            tls: true,
         }
     }
 }
