@@ -1,11 +1,12 @@
 //! The way of TLS handshakes through the daemon.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::targets::Targets;
 use crate::{
     config,
-    identity::Processes,
+    identity::{Known, Processes, Sight},
     mask::Masker,
     metric::{Shared, family, limit::Limited, tls},
     protocol::{self, Close, Handshake, Head},
@@ -13,13 +14,24 @@ use crate::{
 
 /// Protocols that are told apart; more than are registered.
 const MAX_PROTOCOLS: usize = 64;
+/// The most handshakes that wait until more is known of their container; one more is told with what is.
+const WAITING_MAX: usize = 4_096;
 
 /// Handshakes under way, and those that wait to be told.
 pub(super) struct Handshakes {
     open: protocol::Handshakes,
     over: Vec<Handshake>,
+    waiting: Vec<(Handshake, Known)>,
     names: Limited,
     protocols: Limited,
+}
+
+/// What handshakes are told with.
+pub(super) struct Around<'a> {
+    pub(super) processes: &'a mut Processes,
+    pub(super) targets: &'a Targets,
+    pub(super) masker: &'a Masker,
+    pub(super) registry: &'a Shared,
 }
 
 impl Handshakes {
@@ -27,6 +39,7 @@ impl Handshakes {
         Self {
             open: protocol::Handshakes::default(),
             over: Vec::new(),
+            waiting: Vec::new(),
             names: Limited::new(config.max_names),
             protocols: Limited::new(MAX_PROTOCOLS),
         }
@@ -40,46 +53,33 @@ impl Handshakes {
         self.over.extend(self.open.on_close(close));
     }
 
-    /// Tells those that are over.
-    pub(super) fn deliver(
-        &mut self,
-        processes: &mut Processes,
-        targets: &Targets,
-        masker: &Masker,
-        registry: &Shared,
-    ) {
+    /// Tells those that are over, but for those whose container is not known yet.
+    pub(super) fn deliver(&mut self, around: &mut Around<'_>) {
         if self.over.is_empty() {
             return;
         }
-        let mut registry = registry.lock();
+        let mut named = Vec::with_capacity(self.over.len());
         for handshake in self.over.drain(..) {
-            let service = processes.name(handshake.task.tgid, handshake.task.comm);
-            if !targets.is_observed(Some(&service)) {
-                continue;
-            }
-            let now_ns = handshake.start_ns + handshake.duration_ns;
-            let label = |limited: &mut Limited, value: Option<String>| match value {
-                Some(value) => limited.admit(&masker.text(&value), now_ns),
-                None => Arc::from(""),
-            };
-            let key = tls::Key {
-                service,
-                role: handshake.role,
-                server_name: label(&mut self.names, handshake.server_name),
-                version: handshake.version,
-                next_protocol: label(&mut self.protocols, handshake.alpn),
-                error: handshake.error,
-            };
-            tls::record(registry.tls(), &key, handshake.duration_ns, now_ns);
+            let known = around.processes.get(handshake.task.tgid, handshake.task.comm);
+            named.push((handshake, known));
         }
+        self.tell(named, true, around);
+    }
+
+    /// Tells those that waited; in the end all of them.
+    pub(super) fn finish(&mut self, around: &mut Around<'_>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.tell(waiting, false, around);
     }
 
     /// What is due once a second.
     #[expect(clippy::cast_precision_loss, reason = "Prometheus values are 64-bit floats")]
-    pub(super) fn second(&mut self, now_ns: u64, registry: &Shared) {
+    pub(super) fn second(&mut self, now_ns: u64, around: &mut Around<'_>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.tell(waiting, true, around);
         self.open.expire(now_ns);
         let losses = self.open.losses();
-        let mut registry = registry.lock();
+        let mut registry = around.registry.lock();
         let own = registry.own();
         for (cause, count) in [
             ("tls_malformed", losses.malformed),
@@ -91,5 +91,38 @@ impl Handshakes {
             own.set(&family::LOST, &[cause], count as f64);
         }
         own.set(&family::TLS_NAMES_FOLDED, &[], self.names.folded() as f64);
+    }
+
+    fn tell(&mut self, handshakes: Vec<(Handshake, Known)>, may_wait: bool, around: &mut Around<'_>) {
+        if handshakes.is_empty() {
+            return;
+        }
+        let mut registry = around.registry.lock();
+        let now = Instant::now();
+        for (handshake, known) in handshakes {
+            let (identity, sight) = around.processes.identity(&known, now);
+            if may_wait && matches!(sight, Sight::Until(_)) && self.waiting.len() < WAITING_MAX {
+                self.waiting.push((handshake, known));
+                continue;
+            }
+            let service = identity.service();
+            if service.is_left_alone || !around.targets.is_observed(&known.name, &service) {
+                continue;
+            }
+            let now_ns = handshake.start_ns + handshake.duration_ns;
+            let label = |limited: &mut Limited, value: Option<&str>| match value {
+                Some(value) => limited.admit(&around.masker.text(value), now_ns),
+                None => Arc::from(""),
+            };
+            let key = tls::Key {
+                service,
+                role: handshake.role,
+                server_name: label(&mut self.names, handshake.server_name.as_deref()),
+                version: handshake.version,
+                next_protocol: label(&mut self.protocols, handshake.alpn.as_deref()),
+                error: handshake.error,
+            };
+            tls::record(registry.tls(), &key, handshake.duration_ns, now_ns);
+        }
     }
 }

@@ -199,7 +199,8 @@ impl Pipeline {
         if let Self { capture, processes, targets, registry, flows: Some(flows), .. } = self {
             flows.second(now_ns, capture, processes, targets, registry);
         }
-        self.handshakes.second(now_ns, &self.registry);
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.second(now_ns, &mut around);
         self.requests.joiner().second(now_ns);
         self.own.update(
             &self.capture,
@@ -230,6 +231,8 @@ impl Pipeline {
         self.tracker.finish(now_ns, &mut self.exchanges);
         self.waiting.give_up();
         self.deliver();
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.finish(&mut around);
         self.measure();
         self.own.update(
             &self.capture,
@@ -287,7 +290,8 @@ impl Pipeline {
     /// Names the exchanges and hands them on.
     fn deliver(&mut self) {
         join(&mut self.tracker, &mut self.requests.joiner(), &mut self.processes, &self.targets);
-        self.handshakes.deliver(&mut self.processes, &self.targets, &self.masker, &self.registry);
+        let (handshakes, mut around) = self.handshakes();
+        handshakes.deliver(&mut around);
         let now = Instant::now();
         for (named, identity) in self.waiting.ready(&mut self.processes, now) {
             self.observe(named, identity);
@@ -316,6 +320,12 @@ impl Pipeline {
 }
 
 impl Pipeline {
+    /// The handshakes, and what they are told with.
+    fn handshakes(&mut self) -> (&mut Handshakes, handshakes::Around<'_>) {
+        let Self { handshakes, processes, targets, masker, registry, .. } = self;
+        (handshakes, handshakes::Around { processes, targets, masker, registry })
+    }
+
     /// Names an exchange, or lets it wait for its name.
     fn name(&mut self, mut exchange: Exchange, now: Instant) {
         self.masker.exchange(&mut exchange, &mut self.clean);
