@@ -2,13 +2,13 @@
 //!
 //! A session (an `SSL` of a process) is on a socket when that was proved, and the socket is still the same one:
 //!
-//! - in a call of the session its thread moved bytes on that socket, a TLS connection, and on no other socket; or
 //! - the session holds the 32 random bytes of the client's hello (RFC 8446 4.1.2), and this process moved a hello with just
-//!   these on that socket alone. So it is where a program keeps OpenSSL away from sockets and moves the records itself
-//!   (Node.js, .NET).
+//!   these on that socket alone. So it is wherever a hello was seen; also where a program keeps OpenSSL away from sockets and moves
+//!   the records itself (Node.js, .NET);
+//! - or no hello was seen, because the connection is older than the sensor; and in a call of the session its thread moved
+//!   bytes the call's way on that socket, which is TLS, and on no other.
 //!
-//! A call that touches another socket than the session's, or several, is counted and left alone; so is one of a session for
-//! which nothing was proved.
+//! A call that contradicts is counted and left alone; so is one of a session for which nothing was proved.
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -39,7 +39,7 @@ static TLS_CALLS: HashMap<u64, Call> = HashMap::with_max_entries(16_384, 0);
 
 /// The connection that each session proved last. Full: the one that was not used for longest has to prove it again.
 #[map]
-static TLS_SESSIONS: LruHashMap<Session, Place> = LruHashMap::with_max_entries(32_768, 0);
+static TLS_SESSIONS: LruHashMap<Session, Proof> = LruHashMap::with_max_entries(32_768, 0);
 
 /// Hellos of clients, for the sessions that they begin. Full: the oldest is forgotten.
 #[map]
@@ -66,9 +66,14 @@ struct Call {
     sock: u64,
     /// A [`Direction`].
     direction: u32,
-    /// 1 when more than one socket was touched.
-    several: u32,
+    /// [`SEVERAL`], [`SAME_WAY`].
+    flags: u32,
 }
+
+/// In [`Call::flags`]: more than one socket was touched.
+const SEVERAL: u32 = 1;
+/// In [`Call::flags`]: bytes moved the way that the call moves them.
+const SAME_WAY: u32 = 2;
 
 /// An `SSL` of a process.
 #[derive(Clone, Copy)]
@@ -89,6 +94,15 @@ struct Place {
 }
 
 const NOWHERE: Place = Place { sock: 0, id: 0 };
+
+/// What a session has proved.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Proof {
+    place: Place,
+    /// 1 when its hello says so: then nothing can speak against it.
+    by_hello: u64,
+}
 
 /// Who moved a client's hello, and the first eight of its random bytes.
 #[derive(Clone, Copy)]
@@ -124,32 +138,24 @@ pub(crate) fn enter(ssl: u64, buffer: u64, moved: u64, direction: Direction) -> 
         return Ok(());
     }
     let thread = bpf_get_current_pid_tgid();
-    let nested = match TLS_CALLS.get_ptr_mut(thread) {
+    // One file may have two names, and so two probes. Or one form calls the other, as LibreSSL's do: the inner one returns
+    // first, and is believed. Anything else is TLS in TLS, whose outer call is left alone, or a call that never returned.
+    let is_nested = TLS_CALLS.get_ptr(thread).is_some_and(|call| {
         // SAFETY: the map returned a live entry, which is this thread's alone.
-        Some(call) => {
-            let call = unsafe { &mut *call };
-            if call.ssl == ssl && call.buffer == buffer {
-                // One file may have two names, and so two probes. Or one form calls the other, as LibreSSL's do: the inner
-                // one returns first, and is believed.
-                if moved == 0 {
-                    call.moved = 0;
-                }
-                return Ok(());
-            }
-            true
-        }
-        None => false,
-    };
-    let call = Call { ssl, buffer, moved, time_ns: now(), sock: 0, direction: direction as u32, several: 0 };
+        let call = unsafe { &*call };
+        call.ssl != ssl || call.buffer != buffer
+    });
+    let call = Call { ssl, buffer, moved, time_ns: now(), sock: 0, direction: direction as u32, flags: 0 };
     TLS_CALLS.insert(thread, call, 0).map_err(|_| Counter::InFlightFull)?;
-    // TLS in TLS: the outer call's plaintext is not looked at. Or a call was left without a return.
-    if nested { Err(Counter::TlsUnclear) } else { Ok(()) }
+    if is_nested { Err(Counter::TlsUnclear) } else { Ok(()) }
 }
 
-/// The current thread moved bytes on a socket.
+/// The current thread moved bytes on a socket. One that is followed and not TLS is no session's.
 #[inline(always)]
-pub(crate) fn touch(sock: u64) {
-    if !globals::reads_tls() {
+pub(crate) fn touch(sock: u64, direction: Direction, connection: Option<*mut Connection>) {
+    // SAFETY: the map returned a live entry.
+    let is_plain = connection.is_some_and(|connection| unsafe { (*connection).flags } & TLS == 0);
+    if is_plain || !globals::reads_tls() {
         return;
     }
     let Some(call) = TLS_CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };
@@ -158,7 +164,10 @@ pub(crate) fn touch(sock: u64) {
     if call.sock == 0 {
         call.sock = sock;
     } else if call.sock != sock {
-        call.several = 1;
+        call.flags |= SEVERAL;
+    }
+    if call.direction == direction as u32 {
+        call.flags |= SAME_WAY;
     }
 }
 
@@ -193,81 +202,24 @@ pub(crate) fn leave(returned: i32) -> Result<Next, Counter> {
     // SAFETY: the map returned a live entry, which is this thread's alone.
     let call = unsafe { *call };
     let _ = TLS_CALLS.remove(thread);
-    let session = Session { tgid: thread >> 32, ssl: call.ssl };
-    let place = touched(&call, &session);
     if returned <= 0 {
-        // What a call that moved no plaintext has shown of its socket is of use to the next one.
         return Ok(Next::Done);
     }
     let length = if call.moved == 0 { returned as u32 } else { kernel::read_user::<u64>(call.moved)? as u32 };
     if length == 0 {
         return Ok(Next::Done);
     }
-    let place = place?;
     let slot = take_slot(thread).ok_or(Counter::TlsBusy)?;
-    let result = tell(&call, &session, place, slot, length);
+    let result = tell(&call, &Session { tgid: thread >> 32, ssl: call.ssl }, slot, length);
     if !matches!(result, Ok(Next::Tell(_) | Next::Walk(_))) {
         free_slot(slot);
     }
     result
 }
 
-/// The connection that a call has shown to be its session's, or an earlier one has. `None` when nothing is known yet.
 #[inline(always)]
-fn touched(call: &Call, session: &Session) -> Result<Option<Place>, Counter> {
-    if call.several != 0 {
-        return Err(Counter::TlsUnclear);
-    }
-    // SAFETY: the value is copied; only this session's calls change it.
-    let proved = unsafe { TLS_SESSIONS.get(session) }.copied();
-    let known = proved.filter(|place| outer(place).is_some());
-    if call.sock == 0 || known.is_some_and(|known| known.sock == call.sock) {
-        return match (known, proved) {
-            (Some(_), _) => Ok(known),
-            // It was looked for before.
-            (None, Some(NOWHERE)) => Err(Counter::TlsNoSocket),
-            (None, _) => Ok(None),
-        };
-    }
-    let Some(connection) = CONNECTIONS.get_ptr(call.sock) else { return Err(Counter::TlsUnclear) };
-    // SAFETY: the map returned a live entry.
-    let (flags, id) = unsafe { ((*connection).flags, (*connection).id) };
-    if known.is_some() || flags & TLS == 0 {
-        return Err(Counter::TlsUnclear);
-    }
-    let place = Place { sock: call.sock, id };
-    // What finds no room has to be proved again.
-    let _ = TLS_SESSIONS.insert(session, place, 0);
-    Ok(Some(place))
-}
-
-/// The entry of a connection, if it is still there.
-#[inline(always)]
-fn outer(place: &Place) -> Option<&'static Connection> {
-    let connection = CONNECTIONS.get_ptr(place.sock)?;
-    // SAFETY: the map returned a live entry.
-    let connection = unsafe { &*connection };
-    (connection.id == place.id && connection.flags & TLS != 0).then_some(connection)
-}
-
-#[inline(always)]
-fn tell(
-    call: &Call,
-    session: &Session,
-    place: Option<Place>,
-    slot: u32,
-    length: u32,
-) -> Result<Next, Counter> {
-    let place = match place {
-        Some(place) => place,
-        None => {
-            let found = SCRATCH.get_ptr_mut(PLAINTEXT_HEAD_SLOT + slot).ok_or(Counter::KernelMemory)?;
-            // SAFETY: the slot is this call's.
-            let found = search(session, unsafe { &mut *found });
-            let _ = TLS_SESSIONS.insert(session, found, 0);
-            found
-        }
-    };
+fn tell(call: &Call, session: &Session, slot: u32, length: u32) -> Result<Next, Counter> {
+    let place = place(call, session, slot)?;
     let outer = outer(&place).ok_or(Counter::TlsNoSocket)?;
     let is_send = call.direction == Direction::Send as u32;
     let operation = Operation {
@@ -280,16 +232,69 @@ fn tell(
     observe_plaintext(&operation, outer, slot)
 }
 
-/// The connection with whose hello a session began, by the random bytes that it holds.
+/// The connection that a call's session is on.
 #[inline(always)]
-fn search(session: &Session, scratch: &mut HeadScratch) -> Place {
+fn place(call: &Call, session: &Session, slot: u32) -> Result<Place, Counter> {
+    // SAFETY: the value is copied; only this session's calls change it.
+    let proof = unsafe { TLS_SESSIONS.get(session) }.copied();
+    if let Some(proof) = proof {
+        let is_there = outer(&proof.place).is_some();
+        if is_there && proof.by_hello != 0 {
+            return Ok(proof.place);
+        }
+        if is_there && call.flags & SEVERAL == 0 && (call.sock == 0 || call.sock == proof.place.sock) {
+            return Ok(proof.place);
+        }
+        if is_there {
+            return Err(Counter::TlsUnclear);
+        }
+        if proof.place == NOWHERE && call.sock == 0 {
+            // It was looked for before.
+            return Err(Counter::TlsNoSocket);
+        }
+    }
+    let found = SCRATCH.get_ptr_mut(PLAINTEXT_HEAD_SLOT + slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this call's.
+    let proof = match search(session, unsafe { &mut *found }) {
+        Some(place) if place != NOWHERE => Proof { place, by_hello: 1 },
+        _ if call.sock == 0 => Proof { place: NOWHERE, by_hello: 0 },
+        _ => Proof { place: touched(call)?, by_hello: 0 },
+    };
+    // What finds no room has to be proved again.
+    let _ = TLS_SESSIONS.insert(session, proof, 0);
+    Ok(proof.place)
+}
+
+/// The connection that a call has touched.
+#[inline(always)]
+fn touched(call: &Call) -> Result<Place, Counter> {
+    let Some(connection) = CONNECTIONS.get_ptr(call.sock) else { return Err(Counter::TlsUnclear) };
+    // SAFETY: the map returned a live entry.
+    let (flags, id) = unsafe { ((*connection).flags, (*connection).id) };
+    if call.flags != SAME_WAY || flags & TLS == 0 {
+        return Err(Counter::TlsUnclear);
+    }
+    Ok(Place { sock: call.sock, id })
+}
+
+/// The entry of a connection, if it is still there.
+#[inline(always)]
+fn outer(place: &Place) -> Option<&'static Connection> {
+    let connection = CONNECTIONS.get_ptr(place.sock)?;
+    // SAFETY: the map returned a live entry.
+    let connection = unsafe { &*connection };
+    (connection.id == place.id && connection.flags & TLS != 0).then_some(connection)
+}
+
+/// The connection with whose hello a session began, by the random bytes that it holds; [`NOWHERE`] when this process has both
+/// ends.
+#[inline(always)]
+fn search(session: &Session, scratch: &mut HeadScratch) -> Option<Place> {
     if let Some(place) = search_at(session.tgid, session.ssl, scratch) {
-        return place;
+        return Some(place);
     }
-    match kernel::read_user::<u64>(session.ssl + SSL3_STATE) {
-        Ok(state) => search_at(session.tgid, state, scratch).unwrap_or(NOWHERE),
-        Err(_) => NOWHERE,
-    }
+    let state: u64 = kernel::read_user(session.ssl + SSL3_STATE).ok()?;
+    search_at(session.tgid, state, scratch)
 }
 
 #[inline(always)]
@@ -307,9 +312,14 @@ fn search_at(tgid: u64, address: u64, scratch: &mut HeadScratch) -> Option<Place
         let Some(hello) = TLS_HELLOS.get_ptr(HelloKey { tgid, random }) else { continue };
         // SAFETY: the map returned a live entry.
         let hello = unsafe { &*hello };
+        let [first, second, third] = &hello.random;
         // SAFETY: as above.
-        let [first, second, third] = [1, 2, 3].map(|more| unsafe { words.add(at + more).read_volatile() });
-        if hello.random[0] == first && hello.random[1] == second && hello.random[2] == third {
+        let is_same = unsafe {
+            words.add(at + 1).read_volatile() == *first
+                && words.add(at + 2).read_volatile() == *second
+                && words.add(at + 3).read_volatile() == *third
+        };
+        if is_same {
             return Some(hello.place);
         }
     }

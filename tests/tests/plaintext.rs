@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
 
 use tests::calls::{Calls, Role, calls};
 use tests::cards::{card, masked};
@@ -15,8 +15,6 @@ use tests::sensor::{Options, Sensor, lost};
 use tests::spans::Span;
 use tests::wait::{patience, wait_until};
 
-const FILES: &str = "sensor_tls_probed_files";
-
 fn sensor() -> Sensor {
     Options::default().capture("tls", "true").spans().start()
 }
@@ -25,10 +23,6 @@ fn sensor() -> Sensor {
 fn untold(sensor: &Sensor) -> Calls {
     let causes = ["tls_no_socket", "tls_unclear", "tls_busy"];
     lost(&sensor.metrics()).into_iter().filter(|(cause, _)| causes.contains(&cause.as_str())).collect()
-}
-
-fn probed_files(sensor: &Sensor) -> u64 {
-    sensor.metrics().count(FILES, &[])
 }
 
 #[test]
@@ -49,7 +43,10 @@ fn curl_and_nginx() {
         sensor.expect_both(server.port, &expected);
     }
     let spans = sensor.expect_spans(Role::Client, younger.port, 4);
-    assert!(spans.iter().all(|span| span.attribute("url.full").starts_with("https://shop.test/")), "{spans:?}");
+    assert!(
+        spans.iter().all(|span| span.attribute("url.full").starts_with("https://shop.test/")),
+        "{spans:?}"
+    );
     let spans = sensor.expect_spans(Role::Server, older.port, 4);
     assert!(spans.iter().all(|span| span.attribute("url.scheme") == "https"), "{spans:?}");
     assert_eq!(untold(&sensor), Calls::new());
@@ -181,48 +178,46 @@ fn a_hundred_connections_of_node() {
     assert_eq!(untold(&sensor), Calls::new());
 }
 
-/// How many probes a process holds.
-fn probes(pid: u32) -> usize {
-    let is_probe = |path: &Path| fs::read_link(path).is_ok_and(|to| to == Path::new("anon_inode:[perf_event]"));
+/// How many probes and rings of reports a process holds.
+fn held(pid: u32) -> usize {
+    let is_one = |path: &Path| fs::read_link(path).is_ok_and(|to| to == Path::new("anon_inode:[perf_event]"));
     let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("the sensor's descriptors");
-    open.filter_map(Result::ok).filter(|entry| is_probe(&entry.path())).count()
+    open.filter_map(Result::ok).filter(|entry| is_one(&entry.path())).count()
 }
 
-/// A library of its own is probed when a process has mapped it, whenever that does, and left alone when the last user has ended,
-/// by whatever way.
+/// A library is probed when a process has mapped it, however late that does, and left alone when the last user has ended, be it
+/// one that has mapped nothing itself.
 #[test]
 fn probes_come_and_go_with_their_users() {
-    let sensor = sensor();
-    let server = Nginx::start("TLSv1.3", "");
-    wait_until("nginx's library to be probed", patience(20), || (probed_files(&sensor) > 0).then_some(()));
-    let (files, held) = (probed_files(&sensor), probes(sensor.id()));
-
-    let library = Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libssl.so.3");
-    let copied = server.certificate.0.path().join("libssl.so.3");
+    const LOG: &str = "info,sensor::capture::plaintext=debug";
+    let sensor = Options::default().capture("tls", "true").spans().argument("--log").argument(LOG).start();
+    let certificate = Certificate::new();
+    let library =
+        Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libssl.so.3");
+    let copied = certificate.0.path().join("libssl.so.3");
     let _ = fs::copy(library, &copied).expect("copy the library");
-    let text = "import ctypes, os, sys\n\
-         print('started', flush=True)\n\
-         sys.stdin.readline()\n\
+    let inode = fs::metadata(&copied).expect("the copy").ino();
+    let says = |start: &str| {
+        wait_until(start, patience(30), || {
+            sensor.stderr().contains(&format!("{start} inode {inode} ")).then_some(())
+        });
+    };
+    let script = certificate.script(
+        ".py",
+        "import ctypes, os, signal\n\
          ctypes.CDLL('DIRECTORY/libssl.so.3')\n\
-         child = os.fork()\n\
-         print('mapped', flush=True)\n\
-         if child: os._exit(0)\n\
-         while True: os.read(int(sys.argv[1]), 1) or os._exit(0)\n";
-    let script = server.certificate.script(".py", &text.replace("sys.stdin.readline()", "pass"));
-    // The child, which has mapped nothing itself, reads until this end is closed.
-    let (child_end, own_end) = nix::unistd::pipe().expect("make a pipe");
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&child_end).to_string();
-    let process = Process::start(Command::new("/usr/bin/python3").arg(script).arg(&fd));
-    drop(process.succeed(20));
-    wait_until("the library to be probed", patience(20), || (probed_files(&sensor) == files + 1).then_some(()));
-    assert!(probes(sensor.id()) > held);
-    drop((own_end, child_end));
-    wait_until("the library to be left alone", patience(60), || {
-        (probed_files(&sensor) == files && probes(sensor.id()) == held).then_some(())
-    });
-    // The others still are.
-    let _ = server.curl(&[], &["/last"]);
-    sensor.expect_both(server.port, &calls(&[("GET /last 200", 1)]));
+         if os.fork(): os._exit(0)\n\
+         while True: signal.pause()\n",
+    );
+    let mut process = Process::start(program("python3").arg(script));
+    assert!(process.wait(30).success());
+    says("OpenSSL's functions are probed in");
+    assert!(held(sensor.id()) >= 11);
+    let gone = format!("the last user is gone of inode {inode} ");
+    assert!(!sensor.stderr().contains(&gone), "{}", sensor.stderr());
+    // With it the child that is left.
+    drop(process);
+    says("the last user is gone of");
 }
 
 /// Off is off.
@@ -232,6 +227,6 @@ fn nothing_is_probed_unless_asked_for() {
     let server = Nginx::start("TLSv1.3", "");
     let _ = server.curl(&[], &["/first"]);
     sensor.expect_both(server.port, &Calls::new());
-    assert_eq!(probes(sensor.id()), 0);
+    assert_eq!(held(sensor.id()), 0);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).is_ok());
 }

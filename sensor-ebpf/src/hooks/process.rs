@@ -19,8 +19,9 @@ use crate::{
     globals::{self, offset},
     kernel,
     maps::TARGETS,
+    plaintext,
     started::{Started, bounded},
-    plaintext, task,
+    task,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]

@@ -55,7 +55,7 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     if length <= 0 {
         return Ok(Next::Done);
     }
-    plaintext::touch(sock);
+    plaintext::touch(sock, direction, connection);
     if is_opaque(connection) {
         return Ok(Next::Done);
     }

@@ -25,8 +25,9 @@ use crate::{
     maps::{IN_FLIGHT, InFlight, NEXT},
     next::Next,
     observe::{Operation, known_or, observe},
+    plaintext,
     registers::{self, Call, arch},
-    plaintext, socket, target,
+    socket, target,
 };
 
 /// `mmsghdr.msg_len`
@@ -192,12 +193,12 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     if returned <= 0 {
         return Ok(Next::Done);
     }
-    plaintext::touch(sock);
     let length = if in_flight.messages == 0 { returned as u32 } else { total(in_flight.messages, returned)? };
     if length == 0 {
         return Ok(Next::Done);
     }
     let direction = if receive { Direction::Receive } else { Direction::Send };
+    plaintext::touch(sock, direction, None);
     let time_ns = if receive { now() } else { in_flight.time_ns };
     observe(&Operation { sock, direction, length, time_ns, buffers: in_flight.buffers })
 }

@@ -96,13 +96,14 @@ impl Capture {
         };
         let wants_dns = settings.dns_port != 0;
         let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel, route, wants_dns)).transpose()?;
-        let plaintext = settings.plaintext.then(|| Plaintext::start(&mut ebpf)).and_then(|started| match started {
-            Ok(plaintext) => Some(plaintext),
-            Err(error) => {
-                tracing::warn!("what is inside TLS is not read: {error}");
-                None
-            }
-        });
+        let plaintext =
+            settings.plaintext.then(|| Plaintext::start(&mut ebpf)).and_then(|started| match started {
+                Ok(plaintext) => Some(plaintext),
+                Err(error) => {
+                    tracing::warn!("what is inside TLS is not read: {error}");
+                    None
+                }
+            });
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)

@@ -123,7 +123,7 @@ impl Default for Capture {
             head_bytes: sensor_common::record::HEAD_DEFAULT,
             ring_bytes: 16 * 1024 * 1024,
             max_connections: 32_768,
-            tls: true,
+            tls: false,
         }
     }
 }

@@ -46,7 +46,15 @@ const OTHERS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
 const NEXT: &str = "NEXT_TLS";
 /// The programs at the entry and at the return of functions. That of returns is loaded first: [`NEXT`] takes its kind.
 const PROGRAMS: [&str; 9] = [
-    "tls_return", "tls_read", "tls_write", "tls_read_ex", "tls_write_ex", "tls_new", "tls_forget", "tls_walk", "tls_tell",
+    "tls_return",
+    "tls_read",
+    "tls_write",
+    "tls_read_ex",
+    "tls_write_ex",
+    "tls_new",
+    "tls_forget",
+    "tls_walk",
+    "tls_tell",
 ];
 /// Those that are reached by tail calls, in the order of their places.
 const REACHED: [&str; 2] = ["tls_walk", "tls_tell"];
@@ -143,7 +151,8 @@ type Programs = HashMap<&'static str, ProgramFd>;
 fn load(ebpf: &mut Ebpf) -> Result<Programs, CaptureError> {
     let mut programs = Programs::new();
     for name in PROGRAMS {
-        programs.insert(name, load_one(ebpf, name).map_err(|error| CaptureError::kernel("load", name, error))?);
+        programs
+            .insert(name, load_one(ebpf, name).map_err(|error| CaptureError::kernel("load", name, error))?);
     }
     let missing = || CaptureError::Unsupported(format!("the eBPF object has no map {NEXT}"));
     let failed = |error| CaptureError::kernel("fill", NEXT, error);
@@ -242,13 +251,16 @@ impl Probes {
                 self.look_at(pid);
             }
         }
-        self.files.retain(|_, file| match file.unused_since {
-            _ if file.count > 0 => true,
-            Some(since) => now.duration_since(since) < LINGER,
-            None => {
-                file.unused_since = Some(now);
-                true
+        self.files.retain(|id, file| {
+            if file.count > 0 {
+                return true;
             }
+            let since = *file.unused_since.get_or_insert(now);
+            let stays = now.duration_since(since) < LINGER;
+            if !stays {
+                tracing::debug!("the last user is gone of {id}");
+            }
+            stays
         });
         self.probed.files.store(self.files.len() as u64, Ordering::Relaxed);
     }
@@ -259,8 +271,10 @@ impl Probes {
             return;
         }
         let before = self.users.remove(&pid).unwrap_or_default();
-        let used: Vec<Id> =
-            users::files(pid).into_iter().filter_map(|(id, file)| self.is_probed(id, &file).then_some(id)).collect();
+        let used: Vec<Id> = users::files(pid)
+            .into_iter()
+            .filter_map(|(id, file)| self.is_probed(id, &file).then_some(id))
+            .collect();
         for id in &used {
             if let Some(file) = self.files.get_mut(id) {
                 file.count += 1;
@@ -295,12 +309,12 @@ impl Probes {
         }
         match self.attach(file, &functions) {
             Ok(probes) => {
-                tracing::debug!("OpenSSL's functions are probed in file {id:?}");
+                tracing::debug!("OpenSSL's functions are probed in {id}");
                 self.files.insert(id, Users { _probes: probes, count: 0, unused_since: None });
                 true
             }
             Err(error) => {
-                tracing::warn!("what is inside TLS is not read of file {id:?}: {error}");
+                tracing::warn!("what is inside TLS is not read of {id}: {error}");
                 self.probed.failed.fetch_add(1, Ordering::Relaxed);
                 self.others.put(id, ());
                 false

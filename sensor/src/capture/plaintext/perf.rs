@@ -85,7 +85,8 @@ impl Uprobes {
     /// # Errors
     /// When the kernel has none.
     pub(super) fn read() -> io::Result<Self> {
-        let bad = |path: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not understood"));
+        let bad =
+            |path: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not understood"));
         let kind = fs::read_to_string(UPROBE_TYPE)?.trim().parse().map_err(|_| bad(UPROBE_TYPE))?;
         let bit: Option<u32> = fs::read_to_string(UPROBE_RETURN)?
             .trim()
@@ -120,8 +121,7 @@ impl Uprobes {
         };
         // A probe is on all processors, whichever is named.
         let event = open(&attributes, 0)?;
-        for (request, argument) in
-            [(PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()), (PERF_EVENT_IOC_ENABLE, 0)]
+        for (request, argument) in [(PERF_EVENT_IOC_SET_BPF, program.as_raw_fd()), (PERF_EVENT_IOC_ENABLE, 0)]
         {
             // SAFETY: both descriptors are open, and the requests take a number.
             if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } < 0 {
@@ -220,16 +220,17 @@ impl Ring {
             )
         };
         match NonNull::new(pages.cast::<u8>()) {
-            Some(there) if pages != libc::MAP_FAILED => Ok(Self { _event: event, pages: there, length, page }),
+            Some(there) if pages != libc::MAP_FAILED => {
+                Ok(Self { _event: event, pages: there, length, page })
+            }
             _ => Err(io::Error::last_os_error()),
         }
     }
 
     fn drain(&mut self, record: &mut Vec<u8>, sink: &mut impl FnMut(Report<'_>)) {
         // SAFETY: both words are in the first page, aligned; the kernel writes the first, and reads the second.
-        let (head, tail) = unsafe {
-            (self.pages.add(DATA_HEAD).cast::<u64>(), self.pages.add(DATA_TAIL).cast::<u64>())
-        };
+        let (head, tail) =
+            unsafe { (self.pages.add(DATA_HEAD).cast::<u64>(), self.pages.add(DATA_TAIL).cast::<u64>()) };
         // SAFETY: as above.
         let (end, mut at) = unsafe { (head.read_volatile(), tail.read_volatile()) };
         // What the head tells of was written before it (`perf_output_put_handle`).
@@ -237,7 +238,8 @@ impl Ring {
         while at < end {
             record.clear();
             self.copy(at, HEADER, record);
-            let Some(length) = record.get(6..8).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
+            let Some(length) =
+                record.get(6..8).map(|bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])))
             else {
                 break;
             };

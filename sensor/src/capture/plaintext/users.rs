@@ -1,5 +1,6 @@
 //! Which files with OpenSSL's functions a process uses.
 
+use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -12,6 +13,12 @@ pub(super) struct Id {
     inode: u64,
     size: u64,
     modified: (i64, i64),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "inode {} of device {}", self.inode, self.device)
+    }
 }
 
 impl Id {
@@ -139,7 +146,12 @@ mod tests {
 
     #[test]
     fn libraries_are_known_by_their_names() {
-        for name in ["/usr/lib/libssl.so.3", "/a/libssl-e3ab.so.1.1", "_ssl.cpython-311.so", "/x/libnetty_tcnative.so"] {
+        for name in [
+            "/usr/lib/libssl.so.3",
+            "/a/libssl-e3ab.so.1.1",
+            "_ssl.cpython-311.so",
+            "/x/libnetty_tcnative.so",
+        ] {
             assert!(may_be_library(name.as_bytes()), "{name}");
         }
         for name in ["/usr/lib/libc.so.6", "/ssl/libz.so", ""] {
