@@ -1,5 +1,8 @@
 //! Which processes are targets: what the map `TARGETS` and the global `TARGET_MODE` mean.
 
+/// The most entries of the map.
+pub const CAPACITY: u32 = 16_384;
+
 /// All processes are targets; the map is not looked at.
 pub const ALL: u32 = 0;
 /// Only the processes in the map are.

@@ -10,6 +10,7 @@ use sensor_common::{
     http2::{Way, Ways},
     mask::State,
     record::{Frames, HEAD_CAPACITY, Head},
+    target,
 };
 
 use crate::{buffers::Buffers, message::Look, started::Started};
@@ -52,7 +53,7 @@ pub(crate) static FRAME_SCRATCH: PerCpuArray<FrameScratch> =
 /// Target processes (`tgid`), consulted when only selected processes are targets. Full: a child of a target
 /// is not followed, and counted.
 #[map]
-pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(16_384, 0);
+pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(target::CAPACITY, 0);
 
 /// What a call in progress was given, by thread (`pid_tgid`): written at its entry, taken at its return. Full:
 /// the call is not seen, and counted.

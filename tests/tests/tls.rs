@@ -1,5 +1,6 @@
 //! TLS seen from outside: what hellos say, how long handshakes took, and that nothing else is made of what is encrypted.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -114,6 +115,28 @@ fn untold(metrics: &Metrics) -> Calls {
     lost(metrics).into_iter().filter(|(cause, _)| cause.starts_with("tls_")).collect()
 }
 
+/// What the spans of a service's handshakes say, and how often each.
+fn spans(sensor: &Sensor, service: &str) -> Vec<Row> {
+    let mut counts: BTreeMap<[String; 5], u64> = BTreeMap::new();
+    for span in sensor.spans().iter().filter(|span| span.service == service && span.name == "TLS handshake") {
+        let is_client = span.attribute("client.address").is_empty();
+        let told = ["tls.client.server_name", "tls.protocol.version", "tls.next_protocol", "error.type"]
+            .map(|name| span.attribute(name).to_owned());
+        let [name, version, protocol, error] = told;
+        assert_eq!(span.attribute("tls.established"), error.is_empty().to_string(), "{span:?}");
+        assert_eq!(span.attribute("server.address"), "shop.test", "{span:?}");
+        // Internal, a trace of its own, and of some length.
+        assert_eq!((span.kind, span.parent_id.as_str()), (1, ""), "{span:?}");
+        assert!(span.end_ns > span.start_ns, "{span:?}");
+        let role = if is_client { "client" } else { "server" };
+        *counts.entry([role.to_owned(), name, version, protocol, error]).or_default() += 1;
+    }
+    let rows = counts
+        .into_iter()
+        .map(|([role, name, version, protocol, error], count)| (role, name, version, protocol, error, count));
+    rows.collect()
+}
+
 #[test]
 fn names_and_versions() {
     let sensor = Sensor::start();
@@ -164,6 +187,7 @@ fn names_and_versions() {
         row("server", "shop.test", "1.3", "", "", 41),
     ];
     expect(&sensor, &expected, |metrics| handshakes(metrics, &server.name));
+    expect(&sensor, &expected, |_| spans(&sensor, &server.name));
     // Not one of the requests in it was seen, and nothing was taken for one.
     let metrics = sensor.metrics();
     for role in [Role::Client, Role::Server] {
@@ -203,6 +227,7 @@ fn failures() {
     ];
     expected.sort();
     expect(&sensor, &expected, |metrics| handshakes(metrics, &new.name));
+    expect(&sensor, &expected, |_| spans(&sensor, &new.name));
     assert_eq!(untold(&sensor.metrics()), Calls::new());
 }
 

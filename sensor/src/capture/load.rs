@@ -18,7 +18,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 const WAKE_SHARE: u32 = 4;
 
 /// Pipes that are followed, and writers whose losses are told apart.
-const LOG_ENTRIES: u32 = 8192;
+pub(super) const LOG_ENTRIES: u32 = 8192;
 /// Calls of OpenSSL in progress, sessions that are on a known socket, and hellos that are remembered for them.
 const TLS_ENTRIES: u32 = 16_384;
 const TLS_UNUSED: u32 = 64;

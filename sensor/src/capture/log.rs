@@ -12,7 +12,7 @@ use sensor_common::{
     record::{EXECUTABLE_CAPACITY, Prefix, Record as _},
 };
 
-use super::{CaptureError, Drained};
+use super::{CaptureError, Drained, Fill, load::LOG_ENTRIES};
 use crate::log::Written;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +101,13 @@ impl LogCapture {
     #[must_use]
     pub fn way(&self) -> &'static str {
         self.way
+    }
+
+    /// How full the map of followed pipes is. Counts the entries one by one: ask seldom.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        let used = self.pipes.0.keys().filter_map(Result::ok).count() as u64;
+        Fill { used, capacity: u64::from(LOG_ENTRIES) }
     }
 
     /// The map of followed pipes.

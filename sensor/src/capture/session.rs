@@ -301,11 +301,16 @@ impl Capture {
         self.missed.read()
     }
 
-    /// How many connections the kernel follows. Counts them one by one: ask seldom.
+    /// How full the maps of connections and of targets are, by name. Counts the entries one by one: ask seldom.
     #[must_use]
-    pub fn connections(&self) -> Fill {
-        let used = self.connections.keys().filter_map(Result::ok).count() as u64;
-        Fill { used, capacity: u64::from(self.max_connections) }
+    pub fn fills(&self) -> [(&'static str, Fill); 2] {
+        let fill = |used: usize, capacity: u32| Fill { used: used as u64, capacity: u64::from(capacity) };
+        let connections = self.connections.keys().filter_map(Result::ok).count();
+        let targets = self.targets.keys().filter_map(Result::ok).count();
+        [
+            ("connections", fill(connections, self.max_connections)),
+            ("targets", fill(targets, sensor_common::target::CAPACITY)),
+        ]
     }
 
     /// Size of the ring buffer, in bytes.

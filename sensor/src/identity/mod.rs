@@ -14,7 +14,7 @@ pub use cgroup::{ContainerId, InContainer, PodUid};
 pub use directory::{Directory, Found};
 pub use kubernetes::Kubernetes;
 pub use name::service_name;
-pub use process::{Known, PATIENCE, Processes, Sight, running};
+pub use process::{Known, PATIENCE, Processes, Sight, is_ending, numbers, running};
 pub use workload::{Container, Identity, Service, Workload};
 
 use crate::{protocol::Exchange, trace::SpanIds};

@@ -83,16 +83,15 @@ impl Processes {
         Self { directory, ..Self::default() }
     }
 
-    /// A process replaced its program; what it is called now. `cgroup` is the number of its control group.
-    pub fn exec(&mut self, tgid: u32, cgroup: u64, executable: &[u8], arguments: &[u8]) -> Arc<str> {
+    /// A process replaced its program. `cgroup` is the number of its control group.
+    pub fn exec(&mut self, tgid: u32, cgroup: u64, executable: &[u8], arguments: &[u8]) {
         let executable = String::from_utf8_lossy(executable);
         let arguments = String::from_utf8_lossy(arguments);
         let arguments: Vec<&str> = arguments.split('\0').collect();
-        let name: Arc<str> = service_name(&executable, &arguments).into();
+        let name = service_name(&executable, &arguments).into();
         let inherited = self.known.peek(&tgid).and_then(|known| known.container);
         let container = inherited.or_else(|| self.container_of(tgid, cgroup));
-        self.known.put(tgid, Known { name: Arc::clone(&name), container });
-        name
+        self.known.put(tgid, Known { name, container });
     }
 
     /// A process made another, which runs the same program until it replaces it; what that is called, where it is
@@ -181,11 +180,27 @@ impl Processes {
 /// All processes that run now, with their names.
 #[must_use]
 pub fn running() -> HashMap<u32, String> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return HashMap::new() };
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|tgid| Some((tgid, from_proc(tgid)?)))
-        .collect()
+    numbers().into_iter().filter_map(|tgid| Some((tgid, from_proc(tgid)?))).collect()
+}
+
+/// The numbers of all processes that run now.
+#[must_use]
+pub fn numbers() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Whether a process has ended, or has begun to (`PF_EXITING` of field 9 of `proc_pid_stat(5)`), which the kernel notes
+/// before `sched_process_exit` is traced.
+#[must_use]
+pub fn is_ending(tgid: u32) -> bool {
+    const PF_EXITING: u32 = 0x4;
+    let flags = || -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{tgid}/stat")).ok()?;
+        // The name may hold spaces and parentheses.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(9 - 3)?.parse().ok()
+    };
+    flags().is_none_or(|flags| flags & PF_EXITING != 0)
 }
 
 /// The name of a process that runs; `None` when it is gone, or is a kernel thread.
@@ -199,6 +214,8 @@ fn from_proc(tgid: u32) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, WaitId, WaitIdOptions};
+
     use super::*;
 
     const COMM: [u8; 16] = *b"thread-1\0\0\0\0\0\0\0\0";
@@ -232,6 +249,19 @@ mod tests {
 
     #[test]
     fn this_process_is_found_running() {
-        assert!(running().contains_key(&std::process::id()));
+        let own = std::process::id();
+        assert!(running().contains_key(&own));
+        assert!(numbers().contains(&own) && !is_ending(own));
+    }
+
+    #[test]
+    fn a_process_that_nobody_waited_for_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let id = Pid::from_child(&child);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(id), options).unwrap();
+        assert!(is_ending(child.id()));
+        child.wait().unwrap();
+        assert!(is_ending(child.id()));
     }
 }

@@ -46,6 +46,9 @@ const METRICS: Duration = Duration::from_secs(1);
 /// How long the thread may take for the last of it.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 const RING: &str = "logs";
+const PIPE_MAP: &str = "pipes";
+/// How often the entries of the kernel's map are counted, in measurements: it takes a system call an entry.
+const COUNT_ENTRIES_EVERY: u32 = 5;
 
 /// The running reader.
 pub struct Reader {
@@ -68,6 +71,7 @@ struct Work {
     records: Vec<Record>,
     writes: u64,
     fill: f64,
+    measured: u32,
     lost: Arc<AtomicU64>,
 }
 
@@ -104,6 +108,7 @@ impl Reader {
             records: Vec::new(),
             writes: 0,
             fill: 0.0,
+            measured: 0,
             lost: Arc::clone(&lost),
         };
         let (stopped, all_closed) = (Arc::clone(&stop), Arc::clone(&closed));
@@ -218,8 +223,14 @@ impl Work {
             .filter_map(|counter| Some((counter.cause()?, of(counter))))
             .chain([("log_rejected_record", self.capture.rejected()), ("log_output", dropped)])
             .chain([("log_broken_line", lines.broken), ("log_cut_line", lines.cut)]);
+        let pipes = self.measured.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| self.capture.fill());
+        self.measured = self.measured.wrapping_add(1);
         let mut registry = self.registry.lock();
         let own = registry.own();
+        if let Some(fill) = pipes {
+            own.set(&family::MAP_ENTRIES, &[PIPE_MAP], fill.used as f64);
+            own.set(&family::MAP_CAPACITY, &[PIPE_MAP], fill.capacity as f64);
+        }
         let mut lost = 0;
         for (cause, count) in causes {
             lost += count;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::sinks::Sinks;
 use super::targets::Targets;
 use crate::{
     config,
     identity::{Known, Processes, Sight},
+    log,
     mask::Masker,
     metric::{Shared, family, limit::Limited, tls},
     protocol::{self, Close, Handshake, Head},
+    trace::ObservedHandshake,
 };
 
 /// Protocols that are told apart; more than are registered.
@@ -31,6 +34,8 @@ pub(super) struct Around<'a> {
     pub(super) processes: &'a mut Processes,
     pub(super) targets: &'a Targets,
     pub(super) masker: &'a Masker,
+    /// Where their spans go, and whose traces these are of; `None` where nobody wants them.
+    pub(super) spans: Option<(&'a log::Requests, &'a mut Sinks)>,
     pub(super) registry: &'a Shared,
 }
 
@@ -97,9 +102,10 @@ impl Handshakes {
         if handshakes.is_empty() {
             return;
         }
+        let mut told = Vec::new();
         let mut registry = around.registry.lock();
         let now = Instant::now();
-        for (handshake, known) in handshakes {
+        for (mut handshake, known) in handshakes {
             let (identity, sight) = around.processes.identity(&known, now);
             if may_wait && matches!(sight, Sight::Until(_)) && self.waiting.len() < WAITING_MAX {
                 self.waiting.push((handshake, known));
@@ -110,8 +116,11 @@ impl Handshakes {
                 continue;
             }
             let now_ns = handshake.start_ns + handshake.duration_ns;
+            for text in [&mut handshake.server_name, &mut handshake.alpn] {
+                *text = text.take().map(|text| around.masker.text(&text).into_owned());
+            }
             let label = |limited: &mut Limited, value: Option<&str>| match value {
-                Some(value) => limited.admit(&around.masker.text(value), now_ns),
+                Some(value) => limited.admit(value, now_ns),
                 None => Arc::from(""),
             };
             let key = tls::Key {
@@ -123,6 +132,18 @@ impl Handshakes {
                 error: handshake.error,
             };
             tls::record(registry.tls(), &key, handshake.duration_ns, now_ns);
+            told.push((handshake, identity));
         }
+        drop(registry);
+        let Some((requests, sinks)) = &mut around.spans else { return };
+        let observed: Vec<_> = {
+            let mut joiner = requests.joiner();
+            let observe = |(handshake, identity)| {
+                let span = joiner.handshake(&handshake);
+                ObservedHandshake { handshake, identity, span }
+            };
+            told.into_iter().map(observe).collect()
+        };
+        sinks.take_handshakes(&observed);
     }
 }

@@ -11,13 +11,12 @@ use crate::{
     trace::Joiner,
 };
 
-/// How often the entries of the kernel's map are counted, in updates: it takes a system call an entry.
+/// How often the entries of the kernel's maps are counted, in updates: it takes a system call an entry.
 const COUNT_ENTRIES_EVERY: u32 = 5;
 const KERNEL_LAYER: &str = "kernel";
 const FULL_LAYER: &str = "full";
 const CARD_RULE: &str = "card";
 const EVENT_RING: &str = "events";
-const CONNECTION_MAP: &str = "connections";
 
 /// What is counted on the way.
 #[derive(Debug, Default)]
@@ -106,7 +105,7 @@ impl Own {
             ])
             .collect();
         self.lost = lost.iter().map(|(_, count)| count).sum();
-        let connections = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.connections());
+        let fills = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.fills());
         self.updates = self.updates.wrapping_add(1);
 
         let mut registry = registry.lock();
@@ -144,9 +143,9 @@ impl Own {
         own.set(&family::ROUTES_FOLDED, &[], routes.folded() as f64);
         own.set(&family::RING_FILL, &[EVENT_RING], self.fill);
         own.set(&family::RING_BYTES, &[EVENT_RING], f64::from(capture.ring_bytes()));
-        if let Some(fill) = connections {
-            own.set(&family::MAP_ENTRIES, &[CONNECTION_MAP], fill.used as f64);
-            own.set(&family::MAP_CAPACITY, &[CONNECTION_MAP], fill.capacity as f64);
+        for (map, fill) in fills.into_iter().flatten() {
+            own.set(&family::MAP_ENTRIES, &[map], fill.used as f64);
+            own.set(&family::MAP_CAPACITY, &[map], fill.capacity as f64);
         }
         own.set(&family::MASKED, &[CARD_RULE, KERNEL_LAYER], kernel[Counter::CardsMasked as usize] as f64);
         self.fill = 0.0;

@@ -10,7 +10,7 @@ use crate::{
     },
     identity::Observed,
     ship,
-    trace::{self, Batch, WallClock},
+    trace::{self, Batch, ObservedHandshake, WallClock},
 };
 
 /// How long the reader of standard output may take for the last of it.
@@ -100,13 +100,20 @@ impl Sinks {
                 for observed in observed {
                     batch.push(observed, trace::span(observed, *clock));
                 }
-                if let Some(data) = batch.take() {
-                    match trace::json_line(&data) {
-                        Ok(line) => self.output.lines(line + "\n"),
-                        Err(error) => tracing::error!("cannot print spans: {error}"),
-                    }
-                }
+                print(batch, &mut self.output);
             }
+        }
+    }
+
+    pub(super) fn take_handshakes(&mut self, observed: &[ObservedHandshake]) {
+        if let Some(sink) = &mut self.ship {
+            sink.take_handshakes(observed);
+        }
+        if let Form::Spans { clock, batch, .. } = &mut self.form {
+            for observed in observed {
+                batch.push_handshake(observed, trace::handshake_span(observed, *clock));
+            }
+            print(batch, &mut self.output);
         }
     }
 
@@ -150,5 +157,14 @@ impl Sinks {
         if !self.output.finish(LAST_WORDS) {
             tracing::warn!("standard output did not take the last lines in time");
         }
+    }
+}
+
+/// Prints the spans of a batch.
+fn print(batch: &mut Batch, output: &mut Output) {
+    let Some(data) = batch.take() else { return };
+    match trace::json_line(&data) {
+        Ok(line) => output.lines(line + "\n"),
+        Err(error) => tracing::error!("cannot print spans: {error}"),
     }
 }

@@ -1,20 +1,19 @@
 //! Which processes are observed.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::time::Instant;
 
 use lru::LruCache;
-use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM};
+use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM, CAPACITY};
 
 use crate::{
     capture::{Capture, CaptureError},
     config::Config,
-    identity::{Identity, Known, Processes, running},
+    identity::{Identity, Known, Processes, is_ending, numbers},
 };
 
 /// Processes whose entry in the kernel's map is remembered: as many as that has.
-const ENTRIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+const ENTRIES: NonZeroUsize = NonZeroUsize::new(CAPACITY as usize).expect("not zero");
 
 /// The configured choice.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ impl Targets {
         if mode == ALL {
             return Ok(targets);
         }
-        for tgid in running().into_keys() {
+        for tgid in numbers() {
             if let Some(known) = processes.find(tgid) {
                 let (identity, _) = processes.identity(&known, Instant::now());
                 targets.enter(tgid, &known, &identity, capture)?;
@@ -132,8 +131,8 @@ impl Targets {
             Some(entry) => capture.target(tgid, entry)?,
             None => return capture.untarget(tgid),
         }
-        // One that ended meanwhile would leave its entry to whoever gets its number.
-        if Path::new(&format!("/proc/{tgid}")).exists() { Ok(()) } else { capture.untarget(tgid) }
+        // The kernel side removes the entry of one that ends, unless it has done so before the entry was made.
+        if is_ending(tgid) { capture.untarget(tgid) } else { Ok(()) }
     }
 
     /// Whether any service's exchanges are left alone.

@@ -15,6 +15,7 @@ use super::budget::Stage;
 use crate::config::ship::Traces;
 use crate::identity::Observed;
 use crate::semantic::{self, ErrorType};
+use crate::trace::{ObservedHandshake, SpanIds};
 
 /// The attribute that says why a span was kept that was not sampled: `error` or `slow`.
 pub const KEPT: &str = "lionpay.sampling.kept";
@@ -101,6 +102,45 @@ pub fn random_of(trace_id: [u8; 16]) -> u64 {
     u64::from_be_bytes(low)
 }
 
+/// What is decided about.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Whose span it is.
+    pub service_name: &'a str,
+    /// Its ids.
+    pub span: &'a SpanIds,
+    /// Whether it failed.
+    pub is_failed: bool,
+    /// How long it took, in nanoseconds.
+    pub duration_ns: u64,
+    /// When it was over; nanoseconds of `CLOCK_MONOTONIC`.
+    pub end_ns: u64,
+}
+
+impl<'a> From<&'a Observed> for Case<'a> {
+    fn from(observed: &'a Observed) -> Self {
+        Self {
+            service_name: &observed.service_name,
+            span: &observed.span,
+            is_failed: ErrorType::of(&observed.exchange).is_some(),
+            duration_ns: semantic::duration_ns(&observed.exchange),
+            end_ns: observed.exchange.end_ns,
+        }
+    }
+}
+
+impl<'a> From<&'a ObservedHandshake> for Case<'a> {
+    fn from(observed: &'a ObservedHandshake) -> Self {
+        Self {
+            service_name: &observed.identity.service_name,
+            span: &observed.span,
+            is_failed: observed.handshake.error.is_some(),
+            duration_ns: observed.handshake.duration_ns,
+            end_ns: observed.end_ns(),
+        }
+    }
+}
+
 /// Decides by the settings.
 #[derive(Clone, Debug)]
 pub struct Sampler {
@@ -143,22 +183,23 @@ impl Sampler {
         }
     }
 
-    /// Decides about a request, on a day that is as far as `stage`.
-    pub fn decide(&mut self, observed: &Observed, stage: Stage) -> Decision {
-        let own = self.services.get(&*observed.service_name).copied().unwrap_or(self.default).on(stage);
-        let callers = Threshold::parse(&observed.span.trace_state);
+    /// Decides about a request or a handshake, on a day that is as far as `stage`.
+    pub fn decide<'a>(&mut self, case: impl Into<Case<'a>>, stage: Stage) -> Decision {
+        let case = case.into();
+        let own = self.services.get(case.service_name).copied().unwrap_or(self.default).on(stage);
+        let callers = Threshold::parse(&case.span.trace_state);
         let threshold = callers.map_or(own, |callers| callers.max(own));
-        if threshold.keeps(random_of(observed.span.trace_id)) {
+        if threshold.keeps(random_of(case.span.trace_id)) {
             return Decision::Sampled(threshold);
         }
-        let reason = if self.keep_errors && ErrorType::of(&observed.exchange).is_some() {
+        let reason = if self.keep_errors && case.is_failed {
             "error"
-        } else if semantic::duration_ns(&observed.exchange) > self.keep_slower_ns {
+        } else if case.duration_ns > self.keep_slower_ns {
             "slow"
         } else {
             return Decision::Dropped;
         };
-        if self.budget.take(observed.exchange.end_ns) { Decision::Kept(reason) } else { Decision::OverBudget }
+        if self.budget.take(case.end_ns) { Decision::Kept(reason) } else { Decision::OverBudget }
     }
 
     /// Spans that are kept for another span's sake count too: a whole trace is kept, and what is too much is taken from the

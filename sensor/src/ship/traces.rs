@@ -18,7 +18,7 @@ use super::tail::{LetGo, Tail};
 use crate::config::ship::Traces;
 use crate::identity::Observed;
 use crate::metric::Shared;
-use crate::trace::{self, Batch, WallClock};
+use crate::trace::{self, Batch, ObservedHandshake, WallClock};
 
 /// The attribute that says that span metrics were made of it already.
 const SKIP_METRICS: &str = "span.metrics.skip";
@@ -173,6 +173,18 @@ impl Sink {
         }
     }
 
+    /// Takes the handshakes whose traces are kept. One that is not in the sample is kept with the rest of its trace where
+    /// that is kept already; it does not wait for it.
+    pub fn take_handshakes(&mut self, observed: &[ObservedHandshake]) {
+        let Self { outlet, counts, clock, batch, .. } = self;
+        let mut outlet = outlet.lock();
+        let Some(open) = &mut *outlet else { return };
+        let mut way = Way { open, counts, clock: *clock, batch, now_s: now_ms() / 1_000 };
+        for observed in observed {
+            way.take_handshake(observed);
+        }
+    }
+
     /// What is due once a second: spans wait no longer than that.
     pub fn second(&mut self) {
         self.exemplars = EXEMPLARS_MAX;
@@ -211,6 +223,24 @@ impl Way<'_> {
         false
     }
 
+    fn take_handshake(&mut self, observed: &ObservedHandshake) {
+        let mut decision = self.open.sampler.decide(observed, self.open.meter.stage());
+        let kept = self.open.tail.as_ref().and_then(|tail| tail.kept(&observed.span.trace_id));
+        if let (Decision::Dropped | Decision::OverBudget, Some(reason)) = (decision, kept) {
+            self.open.sampler.spend(1);
+            decision = Decision::Kept(reason);
+        }
+        match decision {
+            Decision::Dropped => self.counts.unsampled.fetch_add(1, Ordering::Relaxed),
+            Decision::OverBudget => self.counts.over_budget.fetch_add(1, Ordering::Relaxed),
+            Decision::Sampled(_) | Decision::Kept(_) => {
+                let span = with(trace::handshake_span(observed, self.clock), decision);
+                self.put(span, |batch, span| batch.push_handshake(observed, span));
+                return;
+            }
+        };
+    }
+
     /// What becomes of a span when the rest of its trace is looked at; `None` when it waits for that.
     fn with_its_trace(&mut self, observed: &Observed, decision: Decision) -> Option<Decision> {
         let Some(tail) = &mut self.open.tail else { return Some(decision) };
@@ -240,7 +270,14 @@ impl Way<'_> {
 
     /// Puts a span into the batch, where the day has room for it.
     fn send(&mut self, observed: &Observed, decision: Decision) -> bool {
-        let Some(mut span) = span(observed, self.clock, decision) else { return false };
+        if matches!(decision, Decision::Dropped | Decision::OverBudget) {
+            return false;
+        }
+        let span = with(trace::span(observed, self.clock), decision);
+        self.put(span, |batch, span| batch.push(observed, span))
+    }
+
+    fn put(&mut self, mut span: Span, push: impl FnOnce(&mut Batch, Span)) -> bool {
         if self.open.form.skips_metrics {
             span.attributes.push(flag(SKIP_METRICS));
         }
@@ -250,7 +287,7 @@ impl Way<'_> {
             self.counts.over_day.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        self.batch.push(observed, span);
+        push(self.batch, span);
         if self.batch.len() >= BATCH_SPANS {
             send(self.open, self.batch, self.counts);
         }
@@ -258,16 +295,16 @@ impl Way<'_> {
     }
 }
 
-fn span(observed: &Observed, clock: WallClock, decision: Decision) -> Option<Span> {
+/// A span that says why it is kept.
+fn with(mut span: Span, decision: Decision) -> Span {
     let (threshold, reason) = match decision {
         Decision::Sampled(threshold) => (Some(threshold), None),
         Decision::Kept(reason) => (None, Some(reason)),
-        Decision::Dropped | Decision::OverBudget => return None,
+        Decision::Dropped | Decision::OverBudget => (None, None),
     };
-    let mut span = trace::span(observed, clock);
     span.trace_state = sampling::trace_state(&span.trace_state, threshold);
     span.attributes.extend(reason.map(|reason| text(KEPT, reason)));
-    Some(span)
+    span
 }
 
 fn text(key: &str, value: &str) -> KeyValue {

@@ -7,7 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
 
-use crate::identity::{Container, Observed};
+use super::ObservedHandshake;
+use crate::identity::{Container, Identity, Observed};
 
 /// The name of the instrumentation scope.
 const SCOPE: &str = "lionpay-sensor";
@@ -32,18 +33,28 @@ struct Process {
 impl Batch {
     /// Adds a span of the exchange's process.
     pub fn push(&mut self, observed: &Observed, span: Span) {
-        self.len += 1;
         let pid = observed.exchange.task.tgid;
+        self.add(pid, &observed.service_name, observed.container.as_ref(), span);
+    }
+
+    /// Adds the span of a handshake.
+    pub fn push_handshake(&mut self, observed: &ObservedHandshake, span: Span) {
+        let Identity { service_name, container } = &observed.identity;
+        self.add(observed.handshake.task.tgid, service_name, container.as_ref(), span);
+    }
+
+    fn add(&mut self, pid: u32, service_name: &Arc<str>, container: Option<&Arc<Container>>, span: Span) {
+        self.len += 1;
         let known = self.resources.iter_mut().find(|process| {
             process.pid == pid
-                && process.service_name == observed.service_name
-                && process.container == observed.container
+                && process.service_name == *service_name
+                && process.container.as_ref() == container
         });
         match known {
             Some(process) => process.spans.push(span),
             None => self.resources.push(Process {
-                service_name: Arc::clone(&observed.service_name),
-                container: observed.container.clone(),
+                service_name: Arc::clone(service_name),
+                container: container.cloned(),
                 pid,
                 spans: vec![span],
             }),

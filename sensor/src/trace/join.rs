@@ -23,7 +23,7 @@ use super::{
     ids::{Ids, Parent, SpanIds},
     serving::{At, Process, Serves, SpanContext},
 };
-use crate::protocol::{ExchangeKey, Role, Signal, Started};
+use crate::protocol::{ExchangeKey, Handshake, Role, Signal, Started};
 
 /// The most requests whose ids are kept; beyond, a request gets a trace of its own when it is told.
 const REQUESTS: usize = 131_072;
@@ -118,6 +118,25 @@ impl Joiner {
             At::Over(context) => Serving::Span(context),
             At::Open(key) => self.settle(key).map_or(Serving::None, Serving::Span),
         }
+    }
+
+    /// The ids of a handshake: a client's is a child of the request that its thread served all the while, if it is clear
+    /// which; any other is a trace of its own.
+    pub fn handshake(&mut self, handshake: &Handshake) -> SpanIds {
+        let mut span = self.ids.root();
+        if handshake.role == Role::Client {
+            let task = handshake.task;
+            let end_ns = handshake.start_ns.saturating_add(handshake.duration_ns);
+            let [first, last] =
+                [handshake.start_ns, end_ns].map(|time_ns| self.serving(task.tgid, task.tid, time_ns));
+            if let (Serving::Span(first), Serving::Span(last)) = (first, last)
+                && first == last
+            {
+                span.trace_id = first.trace_id;
+                span.parent = Some(Parent { span_id: first.span_id, is_remote: false });
+            }
+        }
+        span
     }
 
     /// A process began, or replaced its program: what its predecessor of that number was like does not count.

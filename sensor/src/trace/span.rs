@@ -49,7 +49,7 @@ pub fn span(observed: &Observed, clock: WallClock) -> Span {
 }
 
 /// The trace's flags, and whether the parent is another process's span.
-fn flags(ids: &SpanIds) -> u32 {
+pub(super) fn flags(ids: &SpanIds) -> u32 {
     let parent = ids.parent.map_or(0, |parent| {
         let remote = if parent.is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
         SpanFlags::ContextHasIsRemoteMask as u32 | remote
@@ -82,7 +82,7 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
     let peer_address = peer.ip().to_canonical().to_string();
     let host = exchange.host.as_deref().and_then(Host::parse);
     let query = exchange.query.as_deref().map(redact::query);
-    let mut list = Attributes(Vec::with_capacity(24));
+    let mut list = Attributes::with_capacity(24);
 
     list.text("http.request.method", method);
     if method == OTHER_METHOD {
@@ -143,7 +143,7 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
     }
     list.some_number("http.request.body.size", exchange.request.body_bytes);
     list.some_number("http.response.body.size", exchange.response.and_then(|response| response.body_bytes));
-    list.0
+    list.into_list()
 }
 
 fn scheme(exchange: &Exchange) -> &'static str {
@@ -176,19 +176,38 @@ fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -
     Some(format!("{scheme}://{authority}{path}{query}"))
 }
 
-struct Attributes(Vec<KeyValue>);
+/// Attributes of a span, in the order in which they are added.
+pub(super) struct Attributes(Vec<KeyValue>);
 
 impl Attributes {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub(super) fn into_list(self) -> Vec<KeyValue> {
+        self.0
+    }
+
     fn push(&mut self, key: &'static str, value: Value) {
         let value = Some(AnyValue { value: Some(value) });
         self.0.push(KeyValue { key: key.to_owned(), value, ..KeyValue::default() });
     }
 
-    fn text<'a>(&mut self, key: &'static str, value: impl Into<Cow<'a, str>>) {
+    pub(super) fn text<'a>(&mut self, key: &'static str, value: impl Into<Cow<'a, str>>) {
         self.push(key, Value::StringValue(value.into().into_owned()));
     }
 
-    fn number(&mut self, key: &'static str, value: impl TryInto<i64>) {
+    pub(super) fn some_text(&mut self, key: &'static str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(key, value);
+        }
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str, value: bool) {
+        self.push(key, Value::BoolValue(value));
+    }
+
+    pub(super) fn number(&mut self, key: &'static str, value: impl TryInto<i64>) {
         self.push(key, Value::IntValue(value.try_into().unwrap_or(i64::MAX)));
     }
 
