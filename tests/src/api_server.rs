@@ -100,7 +100,13 @@ impl ApiServer {
     /// The section of the sensor's configuration that leads to it.
     #[must_use]
     pub fn settings(&self) -> String {
-        settings(self.0.address, self.0.account.path())
+        settings(&format!("http://{}", self.0.address), self.0.account.path())
+    }
+
+    /// The directory of the service account.
+    #[must_use]
+    pub fn account(&self) -> &Path {
+        self.0.account.path()
     }
 
     /// Creates an object, or replaces it.
@@ -149,7 +155,7 @@ impl ApiServer {
         self.0.changed.notify_all();
     }
 
-    /// Accepts only another token from now on.
+    /// Accepts only another token from now on, which is where the kubelet puts it.
     ///
     /// # Panics
     /// When it can't be written.
@@ -391,9 +397,9 @@ impl ApiServer {
 
 /// The section of the sensor's configuration that leads to a server.
 #[must_use]
-pub fn settings(address: SocketAddr, account: &Path) -> String {
+pub fn settings(url: &str, account: &Path) -> String {
     format!(
-        "kubernetes:\n  enabled: always\n  node: node-1\n  api_server: http://{address}\n  service_account: {}\n",
+        "kubernetes:\n  enabled: always\n  node: node-1\n  api_server: {url}\n  service_account: {}\n",
         account.display()
     )
 }

@@ -1,39 +1,22 @@
 //! Who a process is in a cluster: pods laid out as the kubelet does, and what the API server tells of them.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde_json::json;
 use tests::api_server::{self, ApiServer, object};
 use tests::client::curl;
-use tests::link::free_port;
+use tests::cluster::{CLIENT_REQUESTS, SHOP, WAITED, on_port, sensor, wait_for_metrics, wait_for_watches};
 use tests::logs::Piped;
 use tests::metrics::Metrics;
 use tests::netns::{ADDRESSES, Netns};
 use tests::pods::Pod;
 use tests::process::{Process, find, program};
 use tests::receiver::Lines;
-use tests::sensor::{Options, Sensor};
+use tests::sensor::Sensor;
 use tests::server::Server;
 use tests::spans::Span;
 use tests::wait::{patience, wait_until};
-
-const REQUESTS: &str = "http_server_request_duration_seconds_count";
-const CLIENT_REQUESTS: &str = "http_client_request_duration_seconds_count";
-const WAITED: &str = "sensor_identity_waited_total";
-const FAILURES: &str = "sensor_kubernetes_watch_failures_total";
-const SHOP: [(&str, &str); 5] = [
-    ("service_name", "shop"),
-    ("service_namespace", "pay"),
-    ("k8s_namespace_name", "pay"),
-    ("k8s_deployment_name", "shop"),
-    ("k8s_container_name", "app"),
-];
-
-fn sensor(settings: &str) -> Sensor {
-    Options::default().yaml(settings).spans().start()
-}
 
 /// Settings that send log records there.
 fn to_loki(receiver: &Lines, spool: &Path) -> String {
@@ -42,44 +25,6 @@ fn to_loki(receiver: &Lines, spool: &Path) -> String {
         spool.display(),
         receiver.url()
     )
-}
-
-#[track_caller]
-fn wait_for_metrics(sensor: &Sensor, what: &str, is_so: impl Fn(&Metrics) -> bool) {
-    let mut last = Metrics::default();
-    let found = tests::wait::wait_for(patience(30), || {
-        last = sensor.metrics();
-        is_so(&last).then_some(())
-    });
-    if found.is_none() {
-        let lines: Vec<String> = last
-            .samples
-            .iter()
-            .filter(|sample| {
-                [REQUESTS, CLIENT_REQUESTS].contains(&&*sample.name)
-                    || sample.name.starts_with("sensor_kubernetes")
-                    || sample.name == WAITED
-            })
-            .map(|sample| format!("{} {:?} {}", sample.name, sample.labels, sample.value))
-            .collect();
-        panic!("waited in vain for {what}; last\n{}\n{}", lines.join("\n"), sensor.stderr());
-    }
-}
-
-/// Waits until everything that the API server has is known.
-#[track_caller]
-fn wait_for_watches(sensor: &Sensor) {
-    wait_for_metrics(sensor, "the watches", |metrics| {
-        let watches = ["pods", "nodes", "services", "endpointslices"];
-        watches.iter().all(|name| metrics.sum("sensor_kubernetes_watch_up", &[("resource", name)]) > 0.5)
-    });
-}
-
-fn on_port(metrics: &Metrics, port: u16, labels: &[(&str, &str)]) -> u64 {
-    let port = port.to_string();
-    let mut all = vec![("server_port", &*port)];
-    all.extend(labels);
-    metrics.count(REQUESTS, &all)
 }
 
 #[track_caller]
@@ -194,82 +139,6 @@ fn requests_wait_for_their_pod() {
     let spans = server_spans(&sensor, server.port, 1);
     assert_eq!(resource(&spans[0], "k8s.pod.uid"), never.uid());
     assert_eq!(resource(&spans[0], "container.id"), never.container);
-    api.assert_no_faults();
-}
-
-/// The sensor starts without the API server, and knows all once it is there.
-#[test]
-fn it_starts_without_the_api_server() {
-    let pod = Pod::new("shop-1");
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let account = tempfile::TempDir::new().expect("make a directory");
-    std::fs::write(account.path().join("token"), "token-1").expect("write a token");
-    let sensor = sensor(&api_server::settings(address, account.path()));
-    let host = Server::start(tests::server::Kind::Python);
-    assert_eq!(curl(&[&host.url("/")]), 200);
-    wait_for_metrics(&sensor, "a request", |metrics| on_port(metrics, host.port, &[]) == 1);
-    wait_for_metrics(&sensor, "failures", |metrics| {
-        metrics.sum(FAILURES, &[("resource", "pods"), ("cause", "network")]) >= 1.0
-    });
-    assert_eq!(sensor.page("/readyz"), "ok\n");
-    let status: serde_json::Value = serde_json::from_str(&sensor.page("/status.json")).expect("JSON");
-    assert_eq!(status["kubernetes"]["watches"]["pods"]["up"], json!(false), "{status}");
-
-    let api = ApiServer::start_at(address);
-    api.put("pods", pod.running());
-    wait_for_watches(&sensor);
-    let server = Server::in_pod(&pod);
-    assert_eq!(curl(&[&server.url("/")]), 200);
-    wait_for_metrics(&sensor, "the pod's request", |metrics| on_port(metrics, server.port, &SHOP) == 1);
-    api.assert_no_faults();
-}
-
-/// Whatever the API server answers, the sensor goes on with what it knows, counts it, and comes back.
-#[test]
-fn it_goes_on_through_failures() {
-    let api = ApiServer::start();
-    let pod = Pod::new("shop-0");
-    // More than two pages, so that lists are read in parts.
-    for number in 0..250 {
-        let mut other = object("pod.json");
-        other["metadata"]["name"] = json!(format!("other-{number}"));
-        other["metadata"]["uid"] = json!(format!("{number:08x}-0000-4a52-8f7d-1c2d3e4f5a6b"));
-        api.put("pods", other);
-    }
-    api.put("pods", pod.object.clone());
-    let sensor = sensor(&api.settings());
-    wait_for_watches(&sensor);
-    wait_for_metrics(&sensor, "all pods", |metrics| {
-        metrics.sum("sensor_kubernetes_known", &[("kind", "pods")]) == 251.0
-    });
-    let server = Server::in_pod(&pod);
-    let mut asked = 0;
-    let mut ask = |cause: &str| {
-        wait_for_metrics(&sensor, cause, |metrics| {
-            metrics.sum(FAILURES, &[("resource", "pods"), ("cause", cause)]) >= 1.0
-        });
-        assert_eq!(curl(&[&server.url("/")]), 200);
-        asked += 1;
-        wait_for_metrics(&sensor, "the pod's request", |metrics| {
-            on_port(metrics, server.port, &SHOP) == asked
-        });
-    };
-    for (status, cause) in [(429, "throttled"), (403, "forbidden"), (503, "server")] {
-        api.refuse(Some(status));
-        ask(cause);
-        api.refuse(None);
-        wait_for_watches(&sensor);
-    }
-    // A pod goes while nobody is told of it, and the history with it.
-    api.refuse(Some(503));
-    api.delete("pods", &json!({"metadata": {"namespace": "pay", "name": "other-0"}}));
-    api.compact();
-    api.refuse(None);
-    ask("gone");
-    wait_for_watches(&sensor);
-    wait_for_metrics(&sensor, "the pod to be forgotten", |metrics| {
-        metrics.sum("sensor_kubernetes_known", &[("kind", "pods")]) == 250.0
-    });
     api.assert_no_faults();
 }
 
