@@ -189,10 +189,23 @@ impl Function {
     }
 }
 
+/// Takes probes away. The kernel waits for all processors each time, a tenth of a second where they are busy: so at once.
+fn detach(probes: impl IntoIterator<Item = OwnedFd>) {
+    const AT_ONCE: usize = 64;
+    let mut probes = probes.into_iter().peekable();
+    while probes.peek().is_some() {
+        thread::scope(|scope| {
+            for probe in probes.by_ref().take(AT_ONCE) {
+                // Without a thread it is dropped all the same.
+                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(probe));
+            }
+        });
+    }
+}
+
 /// A file that is probed.
 struct Users {
-    /// Dropping one takes the probe away.
-    _probes: Vec<OwnedFd>,
+    probes: Vec<OwnedFd>,
     count: usize,
     unused_since: Option<Instant>,
 }
@@ -209,6 +222,12 @@ struct Probes {
     /// Children and parents of the last turn: what the parent used by then may have been reported after.
     forked: Vec<(u32, u32)>,
     probed: Arc<Probed>,
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        detach(self.files.drain().flat_map(|(_, file)| file.probes));
+    }
 }
 
 impl Probes {
@@ -251,17 +270,15 @@ impl Probes {
                 self.look_at(pid);
             }
         }
-        self.files.retain(|id, file| {
-            if file.count > 0 {
-                return true;
-            }
-            let since = *file.unused_since.get_or_insert(now);
-            let stays = now.duration_since(since) < LINGER;
-            if !stays {
+        let mut unused = Vec::new();
+        for (id, file) in &mut self.files {
+            if file.count == 0 && now.duration_since(*file.unused_since.get_or_insert(now)) >= LINGER {
                 tracing::debug!("the last user is gone of {id}");
+                unused.push(*id);
             }
-            stays
-        });
+        }
+        let files = &mut self.files;
+        detach(unused.iter().filter_map(|id| files.remove(id)).flat_map(|file| file.probes));
         self.probed.files.store(self.files.len() as u64, Ordering::Relaxed);
     }
 
@@ -310,7 +327,7 @@ impl Probes {
         match self.attach(file, &functions) {
             Ok(probes) => {
                 tracing::debug!("OpenSSL's functions are probed in {id}");
-                self.files.insert(id, Users { _probes: probes, count: 0, unused_since: None });
+                self.files.insert(id, Users { probes, count: 0, unused_since: None });
                 true
             }
             Err(error) => {
