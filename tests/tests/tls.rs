@@ -18,7 +18,7 @@ use tests::wait::{patience, wait_until};
 
 const DURATION: &str = "tls_handshake_duration_seconds";
 
-/// nginx with a certificate of its own for `shop.test`.
+/// nginx with a certificate for `shop.test` that it has issued itself.
 struct Server {
     _process: Process,
     name: String,
@@ -32,9 +32,10 @@ impl Server {
         let (key, certificate) = (directory.path().join("key.pem"), directory.path().join("certificate.pem"));
         let mut request = program("openssl");
         request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        request.args(["-subj", "/CN=shop.test", "-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
-        let _ = Process::start(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).succeed(60);
         let (port, name) = (free_port(), unique("nginx"));
+        request.arg("-subj").arg(format!("/CN={name}"));
+        request.args(["-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
+        let _ = Process::start(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).succeed(60);
         let config = directory.path().join("nginx.conf");
         let text = format!(
             "daemon off; pid {dir}/pid; error_log stderr; events {{}}\n\
@@ -199,24 +200,24 @@ fn names_and_versions() {
 #[test]
 fn failures() {
     let sensor = Sensor::start();
-    let old = Server::start("TLSv1.2");
+    let (old, new) = (Server::start("TLSv1.2"), Server::start("TLSv1.3"));
+    let [of_old, of_new] = [&old, &new].map(|server| server.certificate().to_string_lossy().into_owned());
     // Its certificate is not known: the client says so, in clear.
-    let (mut curl, service) = old.curl(&[]);
+    let (mut curl, service) = old.curl(&["--cacert", &of_new]);
     assert!(!curl.wait(60).success());
     let expected = vec![row("client", "shop.test", "1.2", "http/1.1", "unknown_ca", 1)];
     expect(&sensor, &expected, |metrics| handshakes(metrics, &service));
     let expected = vec![row("server", "shop.test", "1.2", "http/1.1", "unknown_ca", 1)];
     expect(&sensor, &expected, |metrics| handshakes(metrics, &old.name));
 
-    let new = Server::start("TLSv1.3");
     // The same before it has keys.
-    let (mut curl, service) = new.curl(&[]);
+    let (mut curl, service) = new.curl(&["--cacert", &of_old]);
     assert!(!curl.wait(60).success());
     expect(&sensor, &vec![row("client", "shop.test", "1.3", "", "unknown_ca", 1)], |metrics| {
         handshakes(metrics, &service)
     });
     // The server says that it does not speak this version.
-    let (mut curl, service) = new.curl(&["--tls-max", "1.2"]);
+    let (mut curl, service) = new.curl(&["--cacert", &of_new, "--tls-max", "1.2"]);
     assert!(!curl.wait(60).success());
     expect(&sensor, &vec![row("client", "shop.test", "", "", "protocol_version", 1)], |metrics| {
         handshakes(metrics, &service)

@@ -1,5 +1,6 @@
 //! Records to Loki.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::record::hex;
@@ -10,6 +11,9 @@ use crate::ship::loki::Line;
 
 /// How long records wait to be sent together.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A name and a value.
+type Pair = (Cow<'static, str>, String);
 
 /// Sends records, where a receiver of logs is named.
 pub struct Loki {
@@ -66,9 +70,9 @@ fn line(record: &Record) -> Line {
         ("thread_id", Some(record.tid.to_string())),
         ("log_cut", record.is_cut.then(|| "true".to_owned())),
     ];
-    let mut labels = vec![("service_name".to_owned(), record.service_name.to_string())];
-    let mut metadata: Vec<(String, String)> =
-        metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    let mut labels = vec![("service_name".into(), record.service_name.to_string())];
+    let mut metadata: Vec<Pair> =
+        metadata.into_iter().filter_map(|(name, value)| Some((name.into(), value?))).collect();
     if let Some(container) = &record.container {
         of_container(container, &mut labels, &mut metadata);
     }
@@ -82,11 +86,7 @@ fn line(record: &Record) -> Line {
 }
 
 /// Labels as Grafana's views of Kubernetes expect them. What is another one for each pod is structured metadata.
-fn of_container(
-    container: &Container,
-    labels: &mut Vec<(String, String)>,
-    metadata: &mut Vec<(String, String)>,
-) {
+fn of_container(container: &Container, labels: &mut Vec<Pair>, metadata: &mut Vec<Pair>) {
     let workload = &container.workload;
     let (namespace, name) = (&*workload.namespace, &*workload.container);
     let job =
@@ -108,8 +108,8 @@ fn of_container(
     metadata.extend(told.into_iter().chain(owner).filter(|(_, text)| !text.is_empty()).map(owned));
 }
 
-fn owned((name, text): (&str, String)) -> (String, String) {
-    (name.to_owned(), text)
+fn owned((name, text): (&'static str, String)) -> Pair {
+    (name.into(), text)
 }
 
 #[cfg(test)]
@@ -156,6 +156,6 @@ mod tests {
             [&*trace, "span_id=0202020202020202", "severity_text=WARN", "severity_number=13"]
         );
         assert_eq!(told.last().unwrap(), "log_cut=true");
-        assert_eq!(line(&all).labels, [("service_name".to_owned(), "shop".to_owned())]);
+        assert_eq!(line(&all).labels, vec![owned(("service_name", "shop".to_owned()))]);
     }
 }

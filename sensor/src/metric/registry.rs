@@ -86,10 +86,14 @@ impl Registry {
         }
     }
 
-    /// Recordings that found no room, of all families.
+    /// Recordings that found no room, each once: it is in all families of its group.
     #[must_use]
     pub fn folded(&self) -> u64 {
-        self.fill().map(|(_, _, folded)| folded).sum()
+        let sources = self.sources();
+        let is_first = |known: &family::Family| {
+            sources.iter().any(|source| source.families().first().is_some_and(|first| *first == known))
+        };
+        self.fill().filter(|(known, ..)| is_first(known)).map(|(_, _, folded)| folded).sum()
     }
 
     /// Label sets held and recordings that found no room, by family.

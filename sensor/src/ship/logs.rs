@@ -7,10 +7,9 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::budget::{Meter, Stage};
-use super::loki::proto::PushRequest;
-use super::loki::{self, Batch, Line};
+use super::loki::{Batch, Line};
+use super::outlet::Encoded;
 use super::stats::now_ms;
-use super::store::Store;
 
 /// Bytes of a request before compression.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -36,12 +35,12 @@ pub struct Open {
     cluster: String,
     node: String,
     meter: Arc<Meter>,
-    batches: mpsc::Sender<PushRequest>,
+    batches: mpsc::Sender<Encoded>,
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, cluster: &str, node: &str, meter: Arc<Meter>) -> mpsc::Receiver<PushRequest> {
+    /// Opens it; the receiver's end is for [`write`](super::outlet::write).
+    pub fn open(&self, cluster: &str, node: &str, meter: Arc<Meter>) -> mpsc::Receiver<Encoded> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         self.set(Open { cluster: cluster.to_owned(), node: node.to_owned(), meter, batches });
         waiting
@@ -79,8 +78,8 @@ impl Sink {
                 self.counts.over_budget.fetch_add(1, Ordering::Relaxed);
                 continue;
             }
-            line.labels.push(("cluster".to_owned(), open.cluster.clone()));
-            line.metadata.push(("host_name".to_owned(), open.node.clone()));
+            line.labels.push(("cluster".into(), open.cluster.clone()));
+            line.metadata.push(("host_name".into(), open.node.clone()));
             self.batch.push(line);
             if self.batch.bytes() >= BATCH_BYTES {
                 send(open, &mut self.batch, &self.counts);
@@ -109,34 +108,32 @@ const fn is_wanted(severity: Option<u8>, stage: Stage) -> bool {
 }
 
 fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
-    let (lines, cut) = (u64::from(batch.lines()), batch.cut());
+    let (lines, cut) = (batch.lines(), batch.cut());
     let Some(request) = batch.take() else { return };
     counts.cut.fetch_add(cut, Ordering::Relaxed);
-    if open.batches.try_send(request).is_err() {
-        counts.busy.fetch_add(lines, Ordering::Relaxed);
-    }
-}
-
-/// Writes batches to the spool until the outlet is closed.
-pub async fn write(mut batches: mpsc::Receiver<PushRequest>, store: Store) {
-    while let Some(request) = batches.recv().await {
-        let store = store.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let lines = u32::try_from(loki::lines(&request)).unwrap_or(u32::MAX);
-            store.accept(request.encode_to_vec(), lines);
-        });
-        if written.await.is_err() {
-            tracing::error!("a batch of lines could not be encoded");
-        }
-    }
+    let Ok(place) = open.batches.try_reserve() else {
+        counts.busy.fetch_add(u64::from(lines), Ordering::Relaxed);
+        return;
+    };
+    place.send(Encoded { payload: request.encode_to_vec(), items: lines });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ship::loki;
+    use crate::ship::loki::proto::PushRequest;
+
+    /// What waits first.
+    fn next(batches: &mut mpsc::Receiver<Encoded>) -> Option<PushRequest> {
+        let Encoded { payload, items } = batches.try_recv().ok()?;
+        let request = PushRequest::decode(&*payload).unwrap();
+        assert_eq!(loki::lines(&request), usize::try_from(items).unwrap());
+        Some(request)
+    }
 
     fn line(body: &str) -> Line {
-        let labels = vec![("service_name".to_owned(), "shop".to_owned())];
+        let labels = vec![("service_name".into(), "shop".to_owned())];
         Line { time_ns: 1, labels, metadata: Vec::new(), body: body.to_owned(), severity: None }
     }
 
@@ -150,7 +147,7 @@ mod tests {
         sink.take([line("hello")]);
         assert!(batches.try_recv().is_err(), "it waits for more");
         sink.second();
-        let request = batches.try_recv().unwrap();
+        let request = next(&mut batches).unwrap();
         let [stream] = &request.streams[..] else { panic!("{request:?}") };
         assert_eq!(stream.labels, r#"{cluster="seoul", service_name="shop"}"#);
         let [entry] = &stream.entries[..] else { panic!("{stream:?}") };
@@ -170,11 +167,11 @@ mod tests {
         let body = "x".repeat(BATCH_BYTES);
         sink.take((0..WAITING_MAX + 3).map(|_| line(&body)));
         let mut taken = 0;
-        while let Ok(request) = batches.try_recv() {
+        while let Some(request) = next(&mut batches) {
             taken += loki::lines(&request) as u64;
         }
         sink.second();
-        let rest = batches.try_recv().map_or(0, |request| loki::lines(&request) as u64);
+        let rest = next(&mut batches).map_or(0, |request| loki::lines(&request) as u64);
         assert_eq!(taken + rest + counts.busy.load(Ordering::Relaxed), WAITING_MAX as u64 + 3);
     }
 
@@ -211,7 +208,7 @@ mod tests {
             sink.take(each.map(|(severity, name)| line(severity, name)));
         }
         sink.second();
-        let request = batches.try_recv().unwrap();
+        let request = next(&mut batches).unwrap();
         let entries: Vec<&str> =
             request.streams[0].entries.iter().map(|entry| entry.line.trim_end()).collect();
         assert_eq!(entries.len(), 100, "all bytes are used");

@@ -52,33 +52,36 @@ impl Cardinality {
         &self.worst
     }
 
-    /// Looks, when an hour has passed and more found no room: by the bounds of the registry, or by a metric's own.
-    fn look(&mut self, registry: &Shared, collector: &Collector) {
+    /// Looks, when an hour has passed and more found no room: by the bounds of the registry, or by a metric's own. What is
+    /// to be said of it is returned.
+    fn look(&mut self, registry: &Shared, collector: &Collector, now: Instant) -> Vec<String> {
         let limited: Vec<(&str, u64)> = collector.folded().collect();
         let folded = registry.lock().folded();
         let all = folded + limited.iter().map(|(_, folded)| folded).sum::<u64>();
-        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL);
+        let is_due = self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_INTERVAL);
         if all <= self.all || !is_due {
-            return;
+            return Vec::new();
         }
+        let mut said = Vec::new();
         self.worst = limited.iter().filter_map(|(metric, _)| collector.worst(metric)).collect();
         for Worst { metric, label, values } in &self.worst {
-            tracing::warn!(
+            said.push(format!(
                 "`{metric}` is at its limit in `ship.metrics.limits`, so that label sets of it are sent as `other`; \
                  its label `{label}` has {values} values"
-            );
+            ));
         }
         if folded > self.folded {
             let (more, worst) = (folded - self.folded, worst(&registry.lock()));
             for Worst { metric, label, values } in &worst {
-                tracing::warn!(
+                said.push(format!(
                     "{more} recordings found no room for a series of their own and went to `other`; \
                      the label `{label}` of `{metric}` has {values} values"
-                );
+                ));
             }
             self.worst.extend(worst);
         }
-        (self.looked, self.folded, self.all) = (Some(Instant::now()), folded, all);
+        (self.looked, self.folded, self.all) = (Some(now), folded, all);
+        said
     }
 }
 
@@ -110,7 +113,9 @@ impl Ticker {
         let mut collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
         collector.collect(&self.registry, unix_ms(), |collected| accept(&self.store, &collected));
         let mut cardinality = self.cardinality.lock().unwrap_or_else(PoisonError::into_inner);
-        cardinality.look(&self.registry, &collector);
+        for line in cardinality.look(&self.registry, &collector, Instant::now()) {
+            tracing::warn!("{line}");
+        }
     }
 
     /// A last collection, and the end of all series: after it nothing is collected.
@@ -152,6 +157,75 @@ fn nanoseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::identity::Observed;
+    use crate::metric::Registry;
+    use crate::metric::fixture::{exchange, observed};
+    use crate::ship::remote_write::{External, Selection};
+
+    const DURATION: &str = "http_server_request_duration_seconds";
+
+    /// What is said at a time about exchanges of these routes, seconds after the first look.
+    struct Looks {
+        registry: Shared,
+        collector: Collector,
+        cardinality: Cardinality,
+        start: Instant,
+    }
+
+    impl Looks {
+        fn new(registry: Registry, limits: &str) -> Self {
+            let config = Config::parse(&format!("ship: {{metrics: {{limits: [{limits}]}}}}"), "sensor.yaml");
+            let mut collector = Collector::new(External::default(), 10_000, 0);
+            collector.select(Selection::new(&config.unwrap().ship.metrics).unwrap());
+            let registry = Shared::new(registry.span_metrics(false));
+            Self { registry, collector, cardinality: Cardinality::default(), start: Instant::now() }
+        }
+
+        fn at(&mut self, seconds: u64, routes: std::ops::Range<u32>) -> Vec<String> {
+            for route in routes {
+                let observed = Observed { route: format!("/{route}").into(), ..observed(exchange()) };
+                self.registry.lock().record(&observed);
+            }
+            let time = i64::try_from(seconds).unwrap() * 1_000 + 1;
+            self.collector.collect(&self.registry, time, drop);
+            let now = self.start + Duration::from_secs(seconds);
+            self.cardinality.look(&self.registry, &self.collector, now)
+        }
+    }
+
+    #[test]
+    fn the_worst_label_of_a_metric_at_its_limit_is_named_once_an_hour() {
+        // Two label sets of 17 series each.
+        let mut looks =
+            Looks::new(Registry::new(1_000), &format!("{{metrics: [{DURATION}], max_series: 40}}"));
+        assert_eq!(looks.at(0, 0..2), [""; 0], "all have room");
+        let said = looks.at(60, 2..5);
+        let [line] = &said[..] else { panic!("{said:?}") };
+        assert!(line.starts_with(&format!("`{DURATION}` is at its limit")), "{line}");
+        assert!(line.ends_with("its label `http_route` has 5 values"), "{line}");
+        assert_eq!(looks.at(120, 5..9), [""; 0], "it was said this hour");
+        assert_eq!(looks.at(3_659, 9..10), [""; 0]);
+        let said = looks.at(3_660, 10..10);
+        assert!(said[0].ends_with("has 10 values"), "{said:?}");
+        assert_eq!(looks.cardinality.worst()[0].values, 10, "for the status page");
+        assert_eq!(looks.at(9_000, 0..10), [""; 0], "nothing more was folded");
+    }
+
+    #[test]
+    fn the_worst_labels_of_a_full_registry_are_named_once_an_hour() {
+        let mut looks = Looks::new(Registry::new(3), "");
+        assert_eq!(looks.at(0, 0..2), [""; 0], "all have room");
+        let said = looks.at(60, 2..6);
+        assert!(said[0].starts_with("4 recordings found no room"), "{said:?}");
+        assert!(
+            said[0].contains("the label `http_route` of `http_server_request_duration_seconds`"),
+            "{said:?}"
+        );
+        assert_eq!(looks.at(120, 6..8), [""; 0], "it was said this hour");
+        let said = looks.at(3_700, 8..9);
+        assert!(said[0].starts_with("3 recordings found no room"), "{said:?}");
+    }
 
     #[test]
     fn nodes_are_spread_over_the_interval() {

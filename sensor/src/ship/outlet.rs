@@ -2,6 +2,30 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::mpsc;
+
+use super::store::Store;
+
+/// A batch that waits to be written. It is encoded: as a message of many small strings it would take several times the
+/// memory.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The message.
+    pub(super) payload: Vec<u8>,
+    /// Its lines or spans.
+    pub(super) items: u32,
+}
+
+/// Writes batches to the spool until the outlet is closed.
+pub(super) async fn write(mut batches: mpsc::Receiver<Encoded>, store: Store) {
+    while let Some(Encoded { payload, items }) = batches.recv().await {
+        let store = store.clone();
+        if tokio::task::spawn_blocking(move || store.accept(payload, items)).await.is_err() {
+            tracing::error!("a batch could not be stored");
+        }
+    }
+}
+
 /// Shared by the sink, which asks, and by who applies the settings, which opens and closes it.
 pub struct Outlet<T>(Arc<Mutex<Option<T>>>);
 

@@ -11,6 +11,7 @@ use super::budget::Meter;
 use super::gate::Signal;
 use super::logs;
 use super::metrics::{self, Ticker};
+use super::outlet;
 use super::plan::{self, Plan};
 use super::remote_write::{Collector, External, Selection};
 use super::sender::{Client, ClientError};
@@ -237,13 +238,13 @@ impl Shipper {
                 ..traces::Form::default()
             };
             let batches = self.outlet.open(&settings.traces, meter, form.resource(&resource));
-            writers.spawn(traces::write(batches, store.clone()));
+            writers.spawn(outlet::write(batches, store.clone()));
         }
         if let Some(store) = stores.get(&Signal::Logs) {
             let meter = meter(Signal::Logs, settings.logs.max_bytes_per_day);
             meters.push((Signal::Logs, Arc::clone(&meter)));
             let batches = self.log_outlet.open(&settings.cluster, &node, meter);
-            writers.spawn(logs::write(batches, store.clone()));
+            writers.spawn(outlet::write(batches, store.clone()));
         }
         self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers, meters });
         Ok(())

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::{Span, TracesData};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::mpsc;
 
 use super::budget::{Meter, Stage};
+use super::outlet::Encoded;
 use super::sampling::{self, Decision, KEPT, Sampler};
 use super::stats::{monotonic_ns, now_ms};
-use super::store::Store;
 use super::tail::{LetGo, Tail};
 use crate::config::ship::Traces;
 use crate::identity::Observed;
@@ -62,7 +62,7 @@ pub struct Open {
     tail: Option<Tail>,
     meter: Arc<Meter>,
     form: Form,
-    batches: mpsc::Sender<TracesData>,
+    batches: mpsc::Sender<Encoded>,
 }
 
 /// How spans are sent.
@@ -86,8 +86,8 @@ impl Form {
 }
 
 impl Outlet {
-    /// Opens it; the receiver's end is for [`write`](fn@write).
-    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<TracesData> {
+    /// Opens it; the receiver's end is for [`write`](super::outlet::write).
+    pub fn open(&self, settings: &Traces, meter: Arc<Meter>, form: Form) -> mpsc::Receiver<Encoded> {
         let (batches, waiting) = mpsc::channel(WAITING_MAX);
         let wait_ns = u64::try_from(settings.tail_wait.as_nanos()).unwrap_or(u64::MAX);
         let tail = (wait_ns > 0).then(|| Tail::new(wait_ns, settings.tail_max_spans));
@@ -230,15 +230,16 @@ impl Way<'_> {
             self.open.sampler.spend(1);
             decision = Decision::Kept(reason);
         }
-        match decision {
-            Decision::Dropped => self.counts.unsampled.fetch_add(1, Ordering::Relaxed),
-            Decision::OverBudget => self.counts.over_budget.fetch_add(1, Ordering::Relaxed),
+        let left_out = match decision {
+            Decision::Dropped => &self.counts.unsampled,
+            Decision::OverBudget => &self.counts.over_budget,
             Decision::Sampled(_) | Decision::Kept(_) => {
                 let span = with(trace::handshake_span(observed, self.clock), decision);
                 self.put(span, |batch, span| batch.push_handshake(observed, span));
                 return;
             }
         };
+        left_out.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What becomes of a span when the rest of its trace is looked at; `None` when it waits for that.
@@ -323,33 +324,26 @@ fn send(open: &Open, batch: &mut Batch, counts: &Counts) {
     for resource in data.resource_spans.iter_mut().filter_map(|spans| spans.resource.as_mut()) {
         resource.attributes.extend(open.form.resource.iter().cloned());
     }
-    if open.batches.try_send(data).is_err() {
+    let Ok(place) = open.batches.try_reserve() else {
         counts.busy.fetch_add(spans, Ordering::Relaxed);
-    }
-}
-
-/// Writes batches to the spool until the outlet is closed.
-pub async fn write(mut batches: mpsc::Receiver<TracesData>, store: Store) {
-    while let Some(data) = batches.recv().await {
-        let store = store.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let spans = u32::try_from(super::otlp::spans(&data)).unwrap_or(u32::MAX);
-            store.accept(data.encode_to_vec(), spans);
-        });
-        if written.await.is_err() {
-            tracing::error!("a batch of spans could not be encoded");
-        }
-    }
+        return;
+    };
+    let items = u32::try_from(spans).unwrap_or(u32::MAX);
+    place.send(Encoded { payload: data.encode_to_vec(), items });
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::trace::v1::TracesData;
+
     use super::*;
+    use crate::identity::Identity;
     use crate::metric::fixture::{exchange, observed};
     use crate::metric::{Registry, Sample};
-    use crate::protocol::Exchange;
+    use crate::protocol::{Exchange, Handshake, HandshakeError, Role};
+    use crate::trace::SpanIds;
 
-    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<TracesData> {
+    fn open(outlet: &Outlet, settings: &Traces, resource: &[(&str, &str)]) -> mpsc::Receiver<Encoded> {
         let form = Form { skips_metrics: true, has_exemplars: true, ..Form::default() }.resource(resource);
         outlet.open(settings, Arc::new(Meter::unlimited()), form)
     }
@@ -358,9 +352,17 @@ mod tests {
         Sink::new(outlet.clone(), Arc::clone(counts), Shared::new(Registry::new(10)))
     }
 
+    /// What waits first.
+    fn next(batches: &mut mpsc::Receiver<Encoded>) -> Option<TracesData> {
+        let Encoded { payload, items } = batches.try_recv().ok()?;
+        let data = TracesData::decode(&*payload).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), usize::try_from(items).unwrap());
+        Some(data)
+    }
+
     /// All spans that left.
-    fn spans(batches: &mut mpsc::Receiver<TracesData>) -> Vec<Span> {
-        std::iter::from_fn(|| batches.try_recv().ok())
+    fn spans(batches: &mut mpsc::Receiver<Encoded>) -> Vec<Span> {
+        std::iter::from_fn(|| next(batches))
             .flat_map(|data| data.resource_spans)
             .flat_map(|resource| resource.scope_spans)
             .flat_map(|scope| scope.spans)
@@ -402,6 +404,48 @@ mod tests {
         outlet.end(&counts);
         assert_eq!(counts.unsampled.load(Ordering::Relaxed), 2, "what waited is counted");
         assert_eq!(counts.tail_full.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn handshakes_are_sampled_as_requests_are() {
+        let (outlet, counts) = (Outlet::default(), Arc::new(Counts::default()));
+        let mut sink = sink(&outlet, &counts);
+        let settings = Traces { sample_percent: 50.0, ..Traces::default() };
+        let mut batches = open(&outlet, &settings, &[]);
+        let of = |random, error| {
+            let span = SpanIds { trace_id: [random; 16], span_id: [1; 8], ..SpanIds::default() };
+            ObservedHandshake { span, ..handshake(error) }
+        };
+        let failed = Some(HandshakeError::Closed);
+        sink.take_handshakes(&[of(1, None), of(255, None), of(2, failed)]);
+        sink.second();
+        let sent: Vec<_> = spans(&mut batches)
+            .into_iter()
+            .map(|span| {
+                assert!(span.attributes.contains(&flag(SKIP_METRICS)), "{span:?}");
+                let is_kept = span.attributes.contains(&text(KEPT, "error"));
+                (span.trace_id[0], span.trace_state, is_kept)
+            })
+            .collect();
+        assert_eq!(sent, [(255, "ot=th:8".to_owned(), false), (2, String::new(), true)]);
+        assert_eq!(counts.unsampled.load(Ordering::Relaxed), 1);
+    }
+
+    fn handshake(error: Option<HandshakeError>) -> ObservedHandshake {
+        let Exchange { task, endpoints, .. } = exchange();
+        let handshake = Handshake {
+            role: Role::Client,
+            task,
+            endpoints,
+            start_ns: 1_000,
+            duration_ns: 1_000,
+            server_name: None,
+            version: None,
+            alpn: None,
+            error,
+        };
+        let identity = Identity::of_process("shop".into());
+        ObservedHandshake { handshake, identity, span: SpanIds::default() }
     }
 
     #[test]
@@ -465,8 +509,8 @@ mod tests {
         let mut batches = open(&outlet, &settings, &[("host.name", "n1"), ("k8s.cluster.name", "")]);
         sink.take(&[observed(exchange())]);
         sink.second();
-        let data = batches.try_recv().unwrap();
-        assert_eq!(super::super::otlp::spans(&data), 1, "what came while it was closed is not sent");
+        let data = next(&mut batches).unwrap();
+        assert_eq!(crate::ship::otlp::spans(&data), 1, "what came while it was closed is not sent");
         let resource = &data.resource_spans[0];
         let keys: Vec<&str> =
             resource.resource.as_ref().unwrap().attributes.iter().map(|pair| pair.key.as_str()).collect();

@@ -47,30 +47,29 @@ pub(super) struct Usage {
 impl Daemon {
     /// Starts the sensor and waits until it answers.
     pub(super) fn start(sensor: &Path, target: Target) -> Result<Self> {
+        match target {
+            Target::Host => Self::with(sensor, "", &[]),
+            Target::Logs => {
+                let names = WRITERS.iter().flat_map(|name| ["--logs", name]);
+                Self::with(sensor, "", &["--print", "logs"].into_iter().chain(names).collect::<Vec<_>>())
+            }
+            Target::Nginx => Self::with(sensor, "target: {processes: [nginx]}\n", &[]),
+            Target::Flows(enabled) => Self::with(sensor, &format!("flow: {{enabled: {enabled}}}\n"), &[]),
+        }
+    }
+
+    /// The same with these settings and arguments. What it prints to its standard output is not kept.
+    pub(super) fn with(sensor: &Path, settings: &str, arguments: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let output = fs::File::create(directory.path().join("output")).context("cannot make a file")?;
-        let errors = output.try_clone().context("cannot copy a file")?;
+        let errors = fs::File::create(directory.path().join("output")).context("cannot make a file")?;
+        let path = directory.path().join("sensor.yaml");
+        fs::write(&path, format!("listen: \"{listen}\"\n{settings}"))
+            .context("cannot write the sensor's configuration")?;
         let mut command = Command::new(sensor);
         command::clean(&mut command);
-        command.arg("run").stdin(Stdio::null()).stdout(output).stderr(errors);
-        match target {
-            Target::Host => command.args(["--listen", &listen]),
-            Target::Logs => {
-                command.args(["--listen", &listen, "--print", "logs"]).stdout(Stdio::null());
-                command.args(WRITERS.iter().flat_map(|name| ["--logs", name]))
-            }
-            Target::Nginx | Target::Flows(_) => {
-                let path = directory.path().join("sensor.yaml");
-                let settings = match target {
-                    Target::Flows(enabled) => format!("flow:\n  enabled: {enabled}\n"),
-                    _ => "target:\n  processes: [nginx]\n".to_owned(),
-                };
-                let text = format!("listen: \"{listen}\"\n{settings}");
-                fs::write(&path, text).context("cannot write the sensor's configuration")?;
-                command.arg("--config").arg(path)
-            }
-        };
+        command.arg("run").arg("--config").arg(path).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
         let process = command.spawn().with_context(|| format!("cannot start {}", sensor.display()))?;
         let mut daemon = Self { process, url: format!("http://{listen}/metrics"), directory };
         daemon.wait_until_ready()?;

@@ -12,6 +12,7 @@ mod metrics;
 mod nginx;
 mod routes;
 mod section;
+mod ship;
 mod statistics;
 mod wrk;
 
@@ -40,6 +41,8 @@ enum Measurement {
     Logs(logs::Options),
     /// Masking: in the kernel over the same capture without it, and in the daemon.
     Mask(mask::Options),
+    /// Sending: all of the way from exchanges, lines and metrics to a receiver.
+    Ship(ship::Options),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }
@@ -51,6 +54,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Some(Measurement::Flows(flows)) => flows::run(workspace, flows),
         Some(Measurement::Logs(logs)) => logs::run(workspace, logs),
         Some(Measurement::Mask(mask)) => mask::run(workspace, mask),
+        Some(Measurement::Ship(ship)) => ship::run(workspace, ship),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }

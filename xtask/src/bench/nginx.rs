@@ -1,4 +1,5 @@
-//! A private nginx: one worker, one small file, keep-alive without end, no access log.
+//! A private nginx: one worker, one small file, which every path below `/any/` is too, keep-alive without end, no access
+//! log.
 
 use std::fs;
 use std::net::TcpStream;
@@ -88,7 +89,7 @@ fn text(root: &Path, port: u16, status_port: u16) -> String {
         "daemon off;\nuser root;\nworker_processes 1;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n\
-         server {{ listen 127.0.0.1:{port}; root {root}; }}\n\
+         server {{ listen 127.0.0.1:{port}; root {root}; location /any/ {{ rewrite ^ /index.html break; }} }}\n\
          server {{ listen 127.0.0.1:{status_port}; location / {{ stub_status; }} }}\n}}\n"
     )
 }

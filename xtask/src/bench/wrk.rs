@@ -47,9 +47,21 @@ pub(super) fn run(url: &str, seconds: u64) -> Result<Load> {
 /// # Errors
 /// As [`run`].
 pub(super) fn run_with(url: &str, seconds: u64, arguments: &[&str]) -> Result<Load> {
+    launch(url, seconds, arguments, "")
+}
+
+/// The same with more of a script, which may have any function but `done`.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn scripted(url: &str, seconds: u64, lua: &str) -> Result<Load> {
+    launch(url, seconds, &[], lua)
+}
+
+fn launch(url: &str, seconds: u64, arguments: &[&str], lua: &str) -> Result<Load> {
     let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
     let script = directory.path().join("report.lua");
-    fs::write(&script, SCRIPT).context("cannot write wrk's script")?;
+    fs::write(&script, format!("{SCRIPT}{lua}")).context("cannot write wrk's script")?;
     let mut wrk = Command::new("wrk");
     command::clean(&mut wrk);
     wrk.arg(format!("--threads={THREADS}")).arg(format!("--connections={CONNECTIONS}"));

@@ -5,6 +5,8 @@
 
 pub mod proto;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use hashbrown::HashMap;
@@ -21,15 +23,18 @@ pub const METADATA_BYTES: usize = 64 * 1024;
 /// What a line that was cut ends in.
 pub const CUT: &str = "…";
 
+/// Names and values of a stream's labels.
+pub type Labels = Vec<(Cow<'static, str>, String)>;
+
 /// A line on its way out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Nanoseconds of the Unix epoch.
     pub time_ns: u64,
     /// Few and static: they make the stream.
-    pub labels: Vec<(String, String)>,
+    pub labels: Labels,
     /// Ids, pod names, trace ids.
-    pub metadata: Vec<(String, String)>,
+    pub metadata: Vec<(Cow<'static, str>, String)>,
     /// The line without its line feed.
     pub body: String,
     /// `SeverityNumber` of OpenTelemetry, 1 to 24; `None` where it is not known.
@@ -48,7 +53,8 @@ impl Line {
 /// Lines that wait to become a request. Its owner bounds it by taking what it holds.
 #[derive(Debug, Default)]
 pub struct Batch {
-    streams: HashMap<String, Vec<Entry>>,
+    /// By the labels as they came: they are written as a selector once a request, not once a line.
+    streams: HashMap<Labels, Vec<Entry>>,
     bytes: usize,
     lines: u32,
     cut: u64,
@@ -57,7 +63,6 @@ pub struct Batch {
 impl Batch {
     /// Adds a line.
     pub fn push(&mut self, line: Line) {
-        let labels = selector(line.labels);
         let (body, was_cut) = cut(line.body);
         self.cut += u64::from(was_cut);
         let metadata = bounded(line.metadata);
@@ -69,7 +74,10 @@ impl Batch {
             line: body,
             structured_metadata: metadata,
         };
-        self.streams.entry(labels).or_default().push(entry);
+        match self.streams.get_mut(&line.labels) {
+            Some(entries) => entries.push(entry),
+            None => drop(self.streams.insert(line.labels, vec![entry])),
+        }
     }
 
     /// About the bytes of the request before compression.
@@ -96,17 +104,17 @@ impl Batch {
         if batch.streams.is_empty() {
             return None;
         }
-        let mut streams: Vec<Stream> = batch
-            .streams
-            .into_iter()
-            .map(|(labels, mut entries)| {
-                // Stable: lines of one time stay in the order in which they came.
-                entries.sort_by_key(|entry| entry.timestamp.map(|time| (time.seconds, time.nanos)));
-                Stream { labels, entries }
-            })
-            .collect();
-        streams.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
-        Some(PushRequest { streams })
+        // Labels that differ in their order alone are one stream.
+        let mut streams: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (labels, entries) in batch.streams {
+            streams.entry(selector(labels)).or_default().extend(entries);
+        }
+        let stream = |(labels, mut entries): (String, Vec<Entry>)| {
+            // Stable: lines of one time stay in the order in which they came.
+            entries.sort_by_key(|entry| entry.timestamp.map(|time| (time.seconds, time.nanos)));
+            Stream { labels, entries }
+        };
+        Some(PushRequest { streams: streams.into_iter().map(stream).collect() })
     }
 }
 
@@ -138,7 +146,7 @@ pub fn split(request: PushRequest) -> Option<[PushRequest; 2]> {
 }
 
 /// `{a="b", c="d"}`: sorted by name, no empty value, at most [`LABELS_MAX`].
-fn selector(mut labels: Vec<(String, String)>) -> String {
+fn selector(mut labels: Labels) -> String {
     labels.retain(|(_, value)| !value.is_empty());
     labels.sort_unstable();
     labels.dedup_by(|a, b| a.0 == b.0);
@@ -156,6 +164,9 @@ fn selector(mut labels: Vec<(String, String)>) -> String {
 /// A name as Prometheus allows it.
 fn label_name(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.chars().all(fits) && name.starts_with(|c: char| !c.is_ascii_digit()) {
+        return name.to_owned();
+    }
     let clean: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
     if clean.starts_with(|c: char| c.is_ascii_digit()) || clean.is_empty() {
         format!("_{clean}")
@@ -189,7 +200,7 @@ fn cut(mut line: String) -> (String, bool) {
     (line, true)
 }
 
-fn bounded(metadata: Vec<(String, String)>) -> Vec<LabelPair> {
+fn bounded(metadata: Vec<(Cow<'static, str>, String)>) -> Vec<LabelPair> {
     let mut room = METADATA_BYTES;
     let mut pairs = Vec::with_capacity(metadata.len().min(METADATA_MAX));
     for (name, value) in metadata {
@@ -210,11 +221,8 @@ mod tests {
     fn line(time_ns: u64, stream: &str, body: &str) -> Line {
         Line {
             time_ns,
-            labels: vec![
-                ("service_name".to_owned(), stream.to_owned()),
-                ("cluster".to_owned(), "a\"b".to_owned()),
-            ],
-            metadata: vec![("k8s.pod.name".to_owned(), "p1".to_owned()), ("none".to_owned(), String::new())],
+            labels: vec![("service_name".into(), stream.to_owned()), ("cluster".into(), "a\"b".to_owned())],
+            metadata: vec![("k8s.pod.name".into(), "p1".to_owned()), ("none".into(), String::new())],
             body: body.to_owned(),
             severity: None,
         }
@@ -237,10 +245,24 @@ mod tests {
     }
 
     #[test]
+    fn the_order_of_labels_makes_no_other_stream() {
+        let mut batch = Batch::default();
+        let first = line(2, "x", "b");
+        let mut second = line(1, "x", "a");
+        second.labels.reverse();
+        second.labels.push(("container".into(), String::new()));
+        batch.push(first);
+        batch.push(second);
+        let request = batch.take().unwrap();
+        let [stream] = &request.streams[..] else { panic!("one stream") };
+        assert_eq!(stream.entries.iter().map(|entry| entry.line.as_str()).collect::<String>(), "ab");
+    }
+
+    #[test]
     fn what_the_receiver_would_refuse_is_cut() {
         let mut long = line(1, "x", &"é".repeat(LINE_MAX));
-        long.labels = (0..20).map(|n| (format!("l{n:02}"), "v".to_owned())).collect();
-        long.metadata = (0..200).map(|n| (format!("{n}"), "v".repeat(1_000))).collect();
+        long.labels = (0..20).map(|n| (format!("l{n:02}").into(), "v".to_owned())).collect();
+        long.metadata = (0..200).map(|n| (format!("{n}").into(), "v".repeat(1_000))).collect();
         let mut batch = Batch::default();
         batch.push(long);
         assert_eq!(batch.cut(), 1);

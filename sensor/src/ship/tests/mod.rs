@@ -70,7 +70,7 @@ fn samples(number: u32) -> Vec<u8> {
 fn lines(count: u32) -> Vec<u8> {
     let mut batch = loki::Batch::default();
     for number in 0..count {
-        let labels = vec![("job".to_owned(), "a/b".to_owned())];
+        let labels = vec![("job".into(), "a/b".to_owned())];
         let body = format!("line {number}");
         batch.push(loki::Line {
             time_ns: u64::from(number),

@@ -56,8 +56,7 @@ impl Transport for Fake {
                 None => Outcome::Network("connection refused".to_owned()),
                 Some(status) => {
                     if status < 300 {
-                        let body = snap::raw::Decoder::new().decompress_vec(&request.body).unwrap();
-                        fake.taken.lock().unwrap().push(body);
+                        fake.taken.lock().unwrap().push(request.body.to_vec());
                     }
                     let mut headers = hyper::HeaderMap::new();
                     if status == 429 {
@@ -87,7 +86,10 @@ fn timestamps(fake: &Fake) -> Vec<i64> {
     let taken = fake.0.taken.lock().unwrap();
     taken
         .iter()
-        .map(|body| WriteRequest::decode(&**body).unwrap().timeseries[0].samples[0].timestamp)
+        .map(|body| {
+            let body = snap::raw::Decoder::new().decompress_vec(body).unwrap();
+            WriteRequest::decode(&*body).unwrap().timeseries[0].samples[0].timestamp
+        })
         .collect()
 }
 
@@ -140,6 +142,81 @@ async fn wrong_credentials_for_two_hours_lose_nothing() {
     assert_eq!(got, expected);
     let during = fake.0.attempts.lock().unwrap().iter().filter(|at| **at < OUTAGE).count();
     assert!((100..=121).contains(&during), "{during} attempts: one a minute");
+}
+
+/// Two hours of requests with one numbered item each, by a signal whose requests overtake each other; what the receiver
+/// took of them.
+async fn numbered(signal: Signal, wire: Wire, payload: fn(u32) -> Vec<u8>) -> (Fake, u32) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path(), signal);
+    let fake = Fake::new(|at| if at < OUTAGE { None } else { Some(200) });
+    let run = Run::start(&store, wire, fake.clone());
+    let start = Instant::now();
+    let mut number = 0;
+    while start.elapsed() < OUTAGE + Duration::from_secs(600) {
+        let store = store.clone();
+        tokio::task::spawn_blocking(move || store.accept(payload(number), 1)).await.unwrap();
+        number += 1;
+        sleep(Duration::from_secs(15)).await;
+    }
+    run.drained_in_simulated_time().await;
+    assert_eq!((run.delivered(), run.refused()), (u64::from(number), 0));
+    run.stop().await;
+    assert!(fake.0.most.load(Ordering::Relaxed) <= 4, "batches wait on the disk, not in memory");
+    (fake, number)
+}
+
+/// Each is there once, and none is more places from its own than requests are under way.
+fn assert_once_and_in_order(got: &[u32], count: u32) {
+    let mut sorted = got.to_vec();
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..count).collect::<Vec<_>>());
+    for (place, number) in (0..).zip(got) {
+        assert!(number.abs_diff(place) <= 4, "{number} at place {place}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lines_arrive_once_and_in_order_after_two_hours() {
+    let payload = |number| {
+        let mut batch = loki::Batch::default();
+        batch.push(loki::Line {
+            time_ns: u64::from(number),
+            labels: vec![("job".into(), "a/b".to_owned())],
+            metadata: Vec::new(),
+            body: "hello".to_owned(),
+            severity: None,
+        });
+        batch.take().unwrap().encode_to_vec()
+    };
+    let (fake, count) = numbered(Signal::Logs, Wire::Loki, payload).await;
+    let number = |body: &Vec<u8>| {
+        let body = snap::raw::Decoder::new().decompress_vec(body).unwrap();
+        let request = loki::proto::PushRequest::decode(&*body).unwrap();
+        u32::try_from(request.streams[0].entries[0].timestamp.unwrap().nanos).unwrap()
+    };
+    let got: Vec<u32> = fake.0.taken.lock().unwrap().iter().map(number).collect();
+    assert_once_and_in_order(&got, count);
+}
+
+#[tokio::test(start_paused = true)]
+async fn spans_arrive_once_and_in_order_after_two_hours() {
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, TracesData};
+    let payload = |number| {
+        let span = Span { end_time_unix_nano: u64::from(number), ..Span::default() };
+        let scope = ScopeSpans { spans: vec![span], ..ScopeSpans::default() };
+        let resource = ResourceSpans { scope_spans: vec![scope], ..ResourceSpans::default() };
+        TracesData { resource_spans: vec![resource] }.encode_to_vec()
+    };
+    let (fake, count) = numbered(Signal::Traces, Wire::OtlpHttp, payload).await;
+    let number = |body: &Vec<u8>| {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&**body), &mut bytes).unwrap();
+        let data = TracesData::decode(&*bytes).unwrap();
+        u32::try_from(data.resource_spans[0].scope_spans[0].spans[0].end_time_unix_nano).unwrap()
+    };
+    let got: Vec<u32> = fake.0.taken.lock().unwrap().iter().map(number).collect();
+    assert_once_and_in_order(&got, count);
 }
 
 #[tokio::test(start_paused = true)]
