@@ -55,8 +55,8 @@ fn curl_and_nginx() {
 /// Frames are walked as they are without TLS.
 #[test]
 fn http2() {
-    let sensor = sensor();
     let server = Nginx::start("TLSv1.2 TLSv1.3", "http2");
+    let sensor = sensor();
     let _ = server.curl(&["--http2", "-w", "%{http_version}"], &["/first", "/missing", "/first"]);
     sensor.expect_both(server.port, &calls(&[("GET /first 200", 2), ("GET /missing 404", 1)]));
     let spans = sensor.expect_spans(Role::Server, server.port, 3);
@@ -67,8 +67,9 @@ fn http2() {
 #[test]
 fn cards_are_masked_before_they_leave_the_kernel() {
     const MASKED: [(&str, &str); 2] = [("rule", "card"), ("layer", "kernel")];
-    let sensor = sensor();
+    // It is older, so that its library is probed before the first request.
     let server = Nginx::start("TLSv1.3", "");
+    let sensor = sensor();
     let before = sensor.metrics().count("sensor_masked_total", &MASKED);
     let number = card(7);
     let _ = server.curl(&[], &[&format!("/pay/{number}")]);
@@ -99,8 +100,8 @@ fn expect_ports(spans: &[Span], told: &BTreeMap<String, String>) {
 /// A thread a connection, all at once: Python, whose OpenSSL has the socket, as nginx's has.
 #[test]
 fn a_hundred_connections_of_python_and_nginx() {
-    let sensor = sensor();
     let server = Nginx::start("TLSv1.2 TLSv1.3", "");
+    let sensor = sensor();
     let text = "import http.client, ssl, threading\n\
          context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
          context.check_hostname = False\n\

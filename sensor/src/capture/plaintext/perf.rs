@@ -188,11 +188,14 @@ impl Watch {
 
 /// From `0-3,5`.
 fn processors(online: &str) -> impl Iterator<Item = i32> {
-    online.trim().split(',').flat_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let bounds = (first.parse().ok(), last.parse().ok());
-        if let (Some(first), Some(last)) = bounds { first..=last } else { 0..=-1 }
-    })
+    online
+        .trim()
+        .split(',')
+        .filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        })
+        .flatten()
 }
 
 impl Ring {
