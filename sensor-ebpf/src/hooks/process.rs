@@ -19,6 +19,7 @@ use crate::{
     globals::{self, offset},
     kernel,
     maps::TARGETS,
+    plaintext,
     started::{Started, bounded},
     task,
 };
@@ -41,6 +42,7 @@ fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
+    plaintext::thread_ended();
     let ids = bpf_get_current_pid_tgid();
     if globals::target_mode() != ALL && ids as u32 == (ids >> 32) as u32 {
         let _ = TARGETS.remove((ids >> 32) as u32);

@@ -14,6 +14,7 @@ use super::{
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
+    plaintext::{Plaintext, Probed},
 };
 use crate::protocol;
 
@@ -36,6 +37,7 @@ pub struct Capture {
     rejected: u64,
     logs: Option<LogCapture>,
     flows: Option<Flows>,
+    plaintext: Option<Plaintext>,
     missed: Missed,
     ebpf: Ebpf,
 }
@@ -94,6 +96,14 @@ impl Capture {
         };
         let wants_dns = settings.dns_port != 0;
         let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel, route, wants_dns)).transpose()?;
+        let plaintext =
+            settings.plaintext.then(|| Plaintext::start(&mut ebpf)).and_then(|started| match started {
+                Ok(plaintext) => Some(plaintext),
+                Err(error) => {
+                    tracing::warn!("what is inside TLS is not read: {error}");
+                    None
+                }
+            });
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
@@ -119,6 +129,7 @@ impl Capture {
             rejected: 0,
             logs,
             flows,
+            plaintext,
             missed: Missed::of(&ebpf),
             ebpf,
         })
@@ -193,6 +204,12 @@ impl Capture {
     /// What is told of connections below HTTP; `None` when that is not asked for.
     pub fn flows(&mut self) -> Option<&mut Flows> {
         self.flows.as_mut()
+    }
+
+    /// What is told of the probes that read what is inside TLS; `None` when that is not asked for, or not possible.
+    #[must_use]
+    pub fn probed(&self) -> Option<&Probed> {
+        self.plaintext.as_ref().map(Plaintext::probed)
     }
 
     /// Records that were not whole or of no known kind; expected 0.

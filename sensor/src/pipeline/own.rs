@@ -129,6 +129,12 @@ impl Own {
         for (capability, there) in Capability::answered() {
             own.set(&family::CAPABILITY, &[capability.name()], f64::from(u8::from(there)));
         }
+        if let Some(probed) = capture.probed() {
+            own.set(&family::PROBED_FILES, &[], probed.files() as f64);
+            for (cause, count) in probed.misses() {
+                own.set(&family::PROBE_MISSES, &[cause], count as f64);
+            }
+        }
         own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
         own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);
         for (cause, count) in [("ambiguous", joiner.ambiguous()), ("too_many_requests", joiner.full())] {
