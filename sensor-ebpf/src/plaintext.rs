@@ -153,9 +153,11 @@ pub(crate) fn enter(ssl: u64, buffer: u64, moved: u64, direction: Direction) -> 
 /// The current thread moved bytes on a socket. One that is followed and not TLS is no session's.
 #[inline(always)]
 pub(crate) fn touch(sock: u64, direction: Direction, connection: Option<*mut Connection>) {
+    if !globals::reads_tls() {
+        return;
+    }
     // SAFETY: the map returned a live entry.
-    let is_plain = connection.is_some_and(|connection| unsafe { (*connection).flags } & TLS == 0);
-    if is_plain || !globals::reads_tls() {
+    if connection.is_some_and(|connection| unsafe { (*connection).flags } & TLS == 0) {
         return;
     }
     let Some(call) = TLS_CALLS.get_ptr_mut(bpf_get_current_pid_tgid()) else { return };

@@ -1,7 +1,7 @@
 //! Servers of HTTPS with a certificate of their own, for `shop.test`, and what clients need to know them.
 
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -11,7 +11,7 @@ use crate::process::{Process, copy, program, unique};
 use crate::wait::{patience, wait_until};
 
 /// A directory with a key and a certificate.
-pub struct Certificate(pub TempDir);
+pub struct Certificate(TempDir);
 
 impl Default for Certificate {
     fn default() -> Self {
@@ -30,15 +30,23 @@ impl Certificate {
         let (key, certificate) = (directory.path().join("key.pem"), directory.path().join("certificate.pem"));
         let mut request = program("openssl");
         request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        request.args(["-subj", "/CN=shop.test", "-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
+        // A subject of its own: else one that is not trusted would pass for the issuer of another.
+        request.arg("-subj").arg(format!("/CN={}", unique("shop")));
+        request.args(["-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
         let _ = Process::start(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).succeed(60);
         Self(directory)
+    }
+
+    /// Where both are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.0.path()
     }
 
     /// The certificate's file.
     #[must_use]
     pub fn path(&self) -> PathBuf {
-        self.0.path().join("certificate.pem")
+        self.directory().join("certificate.pem")
     }
 
     /// Writes a script in which `DIRECTORY` stands for where key and certificate are; its path.
@@ -47,8 +55,8 @@ impl Certificate {
     /// When it cannot be written.
     #[must_use]
     pub fn script(&self, end: &str, text: &str) -> PathBuf {
-        let path = self.0.path().join(unique("script") + end);
-        let text = text.replace("DIRECTORY", &self.0.path().to_string_lossy());
+        let path = self.directory().join(unique("script") + end);
+        let text = text.replace("DIRECTORY", &self.directory().to_string_lossy());
         std::fs::write(&path, text).expect("write a script");
         path
     }
@@ -56,7 +64,7 @@ impl Certificate {
 
 /// nginx, which answers each request with the client's port.
 pub struct Nginx {
-    process: Process,
+    _process: Process,
     /// Its `service_name`.
     pub name: String,
     /// Where it listens.
@@ -75,7 +83,7 @@ impl Nginx {
     pub fn start(protocols: &str, listen: &str) -> Self {
         let certificate = Certificate::new();
         let (port, name) = (free_port(), unique("nginx"));
-        let directory = certificate.0.path();
+        let directory = certificate.directory();
         let config = directory.join("nginx.conf");
         let text = format!(
             "daemon off; pid {dir}/pid; error_log stderr; events {{}}\n\
@@ -100,16 +108,7 @@ impl Nginx {
             }
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(drop)
         });
-        Self { process, name, port, certificate }
-    }
-
-    /// The process that answers.
-    ///
-    /// # Panics
-    /// When it does not tell.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.id()
+        Self { _process: process, name, port, certificate }
     }
 
     /// Gets pages by one curl, one after the other on one connection; what it printed.
@@ -119,10 +118,19 @@ impl Nginx {
     #[track_caller]
     #[must_use]
     pub fn curl(&self, arguments: &[&str], paths: &[&str]) -> String {
-        let mut command = program("curl");
-        command.args(["-sS", "--noproxy", "*", "--cacert"]).arg(self.certificate.path());
-        command.args(["--connect-to", &format!("::127.0.0.1:{}", self.port)]).args(arguments);
-        command.args(paths.iter().map(|path| format!("https://shop.test{path}")));
-        Process::start(&mut command).succeed(60)
+        self.get(&mut program("curl"), arguments, paths)
+    }
+
+    /// The same by a command of the caller's.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, curl: &mut Command, arguments: &[&str], paths: &[&str]) -> String {
+        curl.args(["-sS", "--noproxy", "*", "--cacert"]).arg(self.certificate.path());
+        curl.args(["--connect-to", &format!("::127.0.0.1:{}", self.port)]).args(arguments);
+        curl.args(paths.iter().map(|path| format!("https://shop.test{path}")));
+        Process::start(curl).succeed(60)
     }
 }

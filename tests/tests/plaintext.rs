@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tests::calls::{Calls, Role, calls};
 use tests::cards::{card, masked};
 use tests::https::{Certificate, Nginx};
@@ -13,7 +15,7 @@ use tests::link::free_port;
 use tests::process::{Process, program};
 use tests::sensor::{Options, Sensor, lost};
 use tests::spans::Span;
-use tests::wait::{patience, wait_until};
+use tests::wait::{load_seconds, patience, wait_until};
 
 fn sensor() -> Sensor {
     Options::default().capture("tls", "true").spans().start()
@@ -186,6 +188,15 @@ fn held(pid: u32) -> usize {
     open.filter_map(Result::ok).filter(|entry| is_one(&entry.path())).count()
 }
 
+/// A copy of OpenSSL's library in this directory.
+fn copy_library(directory: &Path) -> PathBuf {
+    let library =
+        Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libssl.so.3");
+    let copied = directory.join("libssl.so.3");
+    let _ = fs::copy(library, &copied).expect("copy the library");
+    copied
+}
+
 /// A library is probed when a process has mapped it, however late that does, and left alone when the last user has ended, be it
 /// one that has mapped nothing itself.
 #[test]
@@ -193,10 +204,7 @@ fn probes_come_and_go_with_their_users() {
     const LOG: &str = "info,sensor::capture::plaintext=debug";
     let sensor = Options::default().capture("tls", "true").spans().argument("--log").argument(LOG).start();
     let certificate = Certificate::new();
-    let library =
-        Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libssl.so.3");
-    let copied = certificate.0.path().join("libssl.so.3");
-    let _ = fs::copy(library, &copied).expect("copy the library");
+    let copied = copy_library(certificate.directory());
     let inode = fs::metadata(&copied).expect("the copy").ino();
     let says = |start: &str| {
         wait_until(start, patience(30), || {
@@ -219,6 +227,73 @@ fn probes_come_and_go_with_their_users() {
     // With it the child that is left.
     drop(process);
     says("the last user is gone of");
+}
+
+/// Programs with a library of their own each, half of them killed in the middle of a call, leave behind neither probes nor notes of
+/// calls nor memory.
+#[test]
+fn programs_come_and_go() {
+    /// What the allocator keeps of what was freed.
+    const MEMORY_TOLERANCE: f64 = 4.0 * 1024.0 * 1024.0;
+    /// So many libraries are probed at once from then on: each is for ten seconds longer than it is used.
+    const WARM_UP: Duration = Duration::from_secs(15);
+    let server = Nginx::start("TLSv1.3", "");
+    let reader = server.certificate.script(
+        ".py",
+        &"import socket, ssl\n\
+         context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
+         plain = socket.create_connection(('127.0.0.1', PORT))\n\
+         s = context.wrap_socket(plain, server_hostname='shop.test')\n\
+         print('reading', flush=True)\n\
+         s.recv(1)\n"
+            .replace("PORT", &server.port.to_string()),
+    );
+    let sensor = sensor();
+    let count = |name: &str, labels: &[(&str, &str)]| sensor.metrics().count(name, labels);
+    let probed = || count("sensor_tls_probed_files", &[]);
+    let noted = || count("sensor_map_entries", &[("map", "tls_calls")]);
+    let memory = || sensor.metrics().sum("process_resident_memory_bytes", &[]);
+
+    // Of what is found at the start the counts are right.
+    let mut blocked = Process::start(program("python3").arg(&reader));
+    let _ = blocked.line("reading");
+    wait_until("its call to be noted", patience(20), || (noted() == 1).then_some(()));
+    let probed_before = probed();
+    let held_before = held(sensor.id());
+    drop(blocked);
+
+    let mut runs = 0;
+    let mut churn = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            let directory = TempDir::new().expect("make a directory");
+            let _ = copy_library(directory.path());
+            let mut curl = program("curl");
+            let _ = server.get(curl.env("LD_LIBRARY_PATH", directory.path()), &[], &["/first"]);
+            let mut python = program("python3");
+            let mut python = Process::start(python.arg(&reader).env("LD_LIBRARY_PATH", directory.path()));
+            let _ = python.line("reading");
+            runs += 1;
+        }
+    };
+    churn(WARM_UP);
+    let memory_before = memory();
+    churn(Duration::from_secs(load_seconds()));
+    assert!(probed() > probed_before, "some are still probed");
+    wait_until("the probes to be gone", patience(60), || (probed() <= probed_before).then_some(()));
+    wait_until("the calls to be gone", patience(20), || (noted() == 0).then_some(()));
+    let descriptors = || (held(sensor.id()) <= held_before).then_some(());
+    wait_until("their descriptors to be closed", patience(60), descriptors);
+    let memory_after = memory();
+    assert!(
+        memory_after <= memory_before + MEMORY_TOLERANCE,
+        "{memory_before} bytes resident before, {memory_after} after {runs} programs"
+    );
+    sensor.expect(Role::Server, server.port, &calls(&[("GET /first 200", runs)]));
+    for cause in ["attach", "limit", "reports_lost"] {
+        assert_eq!(count("sensor_tls_probe_misses_total", &[("cause", cause)]), 0, "{cause}");
+    }
+    assert_eq!(untold(&sensor), Calls::new());
 }
 
 /// Off is off.

@@ -20,7 +20,7 @@ const WAKE_SHARE: u32 = 4;
 /// Pipes that are followed, and writers whose losses are told apart.
 pub(super) const LOG_ENTRIES: u32 = 8192;
 /// Calls of OpenSSL in progress, sessions that are on a known socket, and hellos that are remembered for them.
-const TLS_ENTRIES: u32 = 16_384;
+pub(super) const TLS_ENTRIES: u32 = 16_384;
 const TLS_UNUSED: u32 = 64;
 /// A ring buffer that is not used.
 const UNUSED_RING_BYTES: u32 = 64 * 1024;

@@ -10,7 +10,7 @@ use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Capability, CaptureError, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Fill, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
@@ -55,15 +55,6 @@ pub struct Drained {
 const RECORD_HEADER: u64 = 8;
 /// Records start at multiples of this many bytes.
 const RECORD_ALIGNMENT: usize = 8;
-
-/// How full something is.
-#[derive(Clone, Copy, Debug)]
-pub struct Fill {
-    /// Entries or bytes in use.
-    pub used: u64,
-    /// The most there can be.
-    pub capacity: u64,
-}
 
 impl Capture {
     /// Probes the kernel, loads and attaches. `log_level` is aya-log's: 0 compiles the messages out.
@@ -301,16 +292,15 @@ impl Capture {
         self.missed.read()
     }
 
-    /// How full the maps of connections and of targets are, by name. Counts the entries one by one: ask seldom.
-    #[must_use]
-    pub fn fills(&self) -> [(&'static str, Fill); 2] {
-        let fill = |used: usize, capacity: u32| Fill { used: used as u64, capacity: u64::from(capacity) };
-        let connections = self.connections.keys().filter_map(Result::ok).count();
-        let targets = self.targets.keys().filter_map(Result::ok).count();
+    /// How full the maps of connections, of targets and of OpenSSL's calls in progress are, by name. Counts the entries one by
+    /// one: ask seldom.
+    pub fn fills(&self) -> impl Iterator<Item = (&'static str, Fill)> {
         [
-            ("connections", fill(connections, self.max_connections)),
-            ("targets", fill(targets, sensor_common::target::CAPACITY)),
+            ("connections", Fill::of(&self.connections, self.max_connections)),
+            ("targets", Fill::of(&self.targets, sensor_common::target::CAPACITY)),
         ]
+        .into_iter()
+        .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
     }
 
     /// Size of the ring buffer, in bytes.

@@ -4,15 +4,13 @@ use sensor_common::cause::Counter;
 
 use super::Sinks;
 use crate::{
-    capture::{Capability, Capture},
+    capture::{Capability, Capture, Fill},
     mask::{Masker, gate_hits},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
     trace::Joiner,
 };
 
-/// How often the entries of the kernel's maps are counted, in updates: it takes a system call an entry.
-const COUNT_ENTRIES_EVERY: u32 = 5;
 const KERNEL_LAYER: &str = "kernel";
 const FULL_LAYER: &str = "full";
 const CARD_RULE: &str = "card";
@@ -105,7 +103,7 @@ impl Own {
             ])
             .collect();
         self.lost = lost.iter().map(|(_, count)| count).sum();
-        let fills = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.fills());
+        let fills = self.updates.is_multiple_of(Fill::EVERY).then(|| capture.fills().collect::<Vec<_>>());
         self.updates = self.updates.wrapping_add(1);
 
         let mut registry = registry.lock();

@@ -44,6 +44,20 @@ impl Function {
     const fn is_needed(self) -> bool {
         matches!(self, Self::Read | Self::Write | Self::New | Self::Free)
     }
+
+    /// The programs at its return and at its entry, in the order in which they are attached: an entry without its return would
+    /// leave its note behind.
+    pub(super) fn programs(self) -> impl Iterator<Item = (&'static str, bool)> {
+        let (at_return, at_entry) = match self {
+            Self::Read => (Some("tls_return"), Some("tls_read")),
+            Self::Write => (Some("tls_return"), Some("tls_write")),
+            Self::ReadEx => (Some("tls_return"), Some("tls_read_ex")),
+            Self::WriteEx => (Some("tls_return"), Some("tls_write_ex")),
+            Self::New => (Some("tls_new"), None),
+            Self::Free | Self::Clear => (None, Some("tls_forget")),
+        };
+        at_return.map(|name| (name, true)).into_iter().chain(at_entry.map(|name| (name, false)))
+    }
 }
 
 /// The most bytes of a file that are read at once. A program's symbols take some MiB.

@@ -1,19 +1,19 @@
 //! Probes at OpenSSL's functions, in each file that a process uses them from.
 //!
 //! A thread of its own reads what the kernel reports of programs that start, map code and end (`perf_event_open(2)`), every
-//! [`LOOK`]. Reports are hints only: what a process uses is read from its `/proc/PID/maps`. A file is probed once, however
+//! [`LOOK`]; another puts probes into files and takes them away, which takes longer (`worker`). Reports are hints only: what a process uses is read from its `/proc/PID/maps`. A file is probed once, however
 //! many use it, from its first user on until [`LINGER`] after its last has ended, so that short programs, one after the other, do not
 //! change it each time. The kernel puts the probe into each process that maps the file, now or later.
 
 mod functions;
 mod perf;
 mod users;
+mod worker;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
-use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -21,27 +21,31 @@ use std::time::{Duration, Instant};
 
 use aya::{
     Ebpf,
-    maps::ProgramArray,
+    maps::{MapData, ProgramArray},
     programs::{Program, ProgramError, ProgramFd},
 };
 use lru::LruCache;
 
 use self::{
-    functions::Function,
     perf::{Report, Uprobes, Watch},
     users::Id,
+    worker::{Outcome, Wanted, Worker},
 };
-use super::{Capability, CaptureError};
+use super::{Capability, CaptureError, Fill, load::TLS_ENTRIES, session::take};
 
 /// How often reports are read.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a file stays probed without a user.
 const LINGER: Duration = Duration::from_secs(10);
-/// The most files that are probed at once; each takes up to eleven descriptors. What is beyond is counted.
+/// The most files that are probed at once, those included from which probes are still to be taken away. What is beyond is counted.
 const FILES: usize = 256;
+/// Probes of a file, each of which takes a descriptor.
+const PROBES: usize = 11;
 /// Files that are known to have no such functions, or could not be probed.
 const OTHERS: NonZeroUsize = NonZeroUsize::new(8192).expect("not zero");
 
+/// Calls in progress.
+const CALLS: &str = "TLS_CALLS";
 /// Where the programs are that go on with a call.
 const NEXT: &str = "NEXT_TLS";
 /// The programs at the entry and at the return of functions. That of returns is loaded first: [`NEXT`] takes its kind.
@@ -85,8 +89,8 @@ impl Probed {
 }
 
 /// The probes. Dropping it takes them away.
-#[derive(Debug)]
 pub(super) struct Plaintext {
+    calls: aya::maps::HashMap<MapData, u64, [u64; 6]>,
     probed: Arc<Probed>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -100,15 +104,18 @@ impl Plaintext {
     pub(super) fn start(ebpf: &mut Ebpf) -> Result<Self, CaptureError> {
         Capability::all_of(&[Capability::Uprobe]).map_err(CaptureError::Unsupported)?;
         let programs = load(ebpf)?;
+        let calls = aya::maps::HashMap::try_from(take(ebpf, CALLS)?)
+            .map_err(|error| CaptureError::kernel("open", CALLS, error))?;
         let uprobes =
             Uprobes::read().map_err(|error| CaptureError::kernel("find", "the kernel's uprobes", error))?;
         let watch = Watch::open()
             .map_err(|error| CaptureError::kernel("watch", "programs that start (perf_event_open)", error))?;
+        let start = |error| CaptureError::kernel("start", "the threads of the probes", error);
+        let worker = Worker::start(uprobes, programs).map_err(start)?;
         let (probed, stop) = (Arc::new(Probed::default()), Arc::new(AtomicBool::new(false)));
         let mut probes = Probes {
-            uprobes,
-            programs,
             watch,
+            worker,
             files: HashMap::new(),
             others: LruCache::new(OTHERS),
             users: HashMap::new(),
@@ -116,6 +123,7 @@ impl Plaintext {
             probed: Arc::clone(&probed),
         };
         probes.look_at_all();
+        probes.settle();
         let is_stopped = Arc::clone(&stop);
         let run = move || {
             while !is_stopped.load(Ordering::Relaxed) {
@@ -123,15 +131,17 @@ impl Plaintext {
                 probes.turn(Instant::now());
             }
         };
-        let thread = thread::Builder::new()
-            .name("probes".to_owned())
-            .spawn(run)
-            .map_err(|error| CaptureError::kernel("start", "the thread of the probes", error))?;
-        Ok(Self { probed, stop, thread: Some(thread) })
+        let thread = thread::Builder::new().name("probes".to_owned()).spawn(run).map_err(start)?;
+        Ok(Self { calls, probed, stop, thread: Some(thread) })
     }
 
     pub(super) fn probed(&self) -> &Probed {
         &self.probed
+    }
+
+    /// How full the map of calls in progress is.
+    pub(super) fn calls(&self) -> Fill {
+        Fill::of(&self.calls, TLS_ENTRIES)
     }
 }
 
@@ -173,48 +183,18 @@ fn load_one(ebpf: &mut Ebpf, name: &str) -> Result<ProgramFd, ProgramError> {
     Ok(program.fd()?.try_clone()?)
 }
 
-impl Function {
-    /// The programs at its return and at its entry, in the order in which they are attached: an entry without its return would
-    /// leave its note behind.
-    fn programs(self) -> impl Iterator<Item = (&'static str, bool)> {
-        let (at_return, at_entry) = match self {
-            Self::Read => (Some("tls_return"), Some("tls_read")),
-            Self::Write => (Some("tls_return"), Some("tls_write")),
-            Self::ReadEx => (Some("tls_return"), Some("tls_read_ex")),
-            Self::WriteEx => (Some("tls_return"), Some("tls_write_ex")),
-            Self::New => (Some("tls_new"), None),
-            Self::Free | Self::Clear => (None, Some("tls_forget")),
-        };
-        at_return.map(|name| (name, true)).into_iter().chain(at_entry.map(|name| (name, false)))
-    }
-}
-
-/// Takes probes away. The kernel waits for all processors each time, a tenth of a second where they are busy: so at once.
-fn detach(probes: impl IntoIterator<Item = OwnedFd>) {
-    const AT_ONCE: usize = 64;
-    let mut probes = probes.into_iter().peekable();
-    while probes.peek().is_some() {
-        thread::scope(|scope| {
-            for probe in probes.by_ref().take(AT_ONCE) {
-                // Without a thread it is dropped all the same.
-                let _ = thread::Builder::new().spawn_scoped(scope, move || drop(probe));
-            }
-        });
-    }
-}
-
 /// A file that is probed.
 struct Users {
-    probes: Vec<OwnedFd>,
+    /// `None` until it is.
+    probes: Option<Vec<OwnedFd>>,
     count: usize,
     unused_since: Option<Instant>,
 }
 
 /// The thread's own.
 struct Probes {
-    uprobes: Uprobes,
-    programs: Programs,
     watch: Watch,
+    worker: Worker,
     files: HashMap<Id, Users>,
     others: LruCache<Id, ()>,
     /// What each process uses, if anything: of processes that run, and of those that ended since the last turn.
@@ -226,7 +206,8 @@ struct Probes {
 
 impl Drop for Probes {
     fn drop(&mut self) {
-        detach(self.files.drain().flat_map(|(_, file)| file.probes));
+        let probes = self.files.drain().filter_map(|(_, file)| file.probes).flatten();
+        self.worker.remove(probes.collect());
     }
 }
 
@@ -238,8 +219,26 @@ impl Probes {
         }
     }
 
+    /// Waits until what is to be probed is.
+    fn settle(&mut self) {
+        while self.files.values().any(|file| file.probes.is_none()) {
+            let Some(outcome) = self.worker.outcome() else { break };
+            self.take(outcome);
+        }
+        self.count();
+    }
+
+    fn count(&self) {
+        let probed = self.files.values().filter(|file| file.probes.is_some()).count();
+        self.probed.files.store(probed as u64, Ordering::Relaxed);
+    }
+
     /// Takes what was reported.
     fn turn(&mut self, now: Instant) {
+        let outcomes: Vec<_> = self.worker.outcomes().collect();
+        for outcome in outcomes {
+            self.take(outcome);
+        }
         let Self { watch, users, .. } = self;
         let (mut changed, mut forked, mut lost) = (BTreeSet::new(), Vec::new(), 0);
         watch.drain(|report| match report {
@@ -272,14 +271,20 @@ impl Probes {
         }
         let mut unused = Vec::new();
         for (id, file) in &mut self.files {
-            if file.count == 0 && now.duration_since(*file.unused_since.get_or_insert(now)) >= LINGER {
+            if file.count == 0
+                && file.probes.is_some()
+                && now.duration_since(*file.unused_since.get_or_insert(now)) >= LINGER
+            {
                 tracing::debug!("the last user is gone of {id}");
                 unused.push(*id);
             }
         }
-        let files = &mut self.files;
-        detach(unused.iter().filter_map(|id| files.remove(id)).flat_map(|file| file.probes));
-        self.probed.files.store(self.files.len() as u64, Ordering::Relaxed);
+        for id in unused {
+            if let Some(probes) = self.files.remove(&id).and_then(|file| file.probes) {
+                self.worker.remove(probes);
+            }
+        }
+        self.count();
     }
 
     /// Brings what is known of a process up to date.
@@ -290,7 +295,7 @@ impl Probes {
         let before = self.users.remove(&pid).unwrap_or_default();
         let used: Vec<Id> = users::files(pid)
             .into_iter()
-            .filter_map(|(id, file)| self.is_probed(id, &file).then_some(id))
+            .filter_map(|(id, file)| self.is_probed(id, file).then_some(id))
             .collect();
         for id in &used {
             if let Some(file) = self.files.get_mut(id) {
@@ -309,48 +314,45 @@ impl Probes {
     }
 
     /// Whether a file is probed, from now on if need be.
-    fn is_probed(&mut self, id: Id, file: &File) -> bool {
+    fn is_probed(&mut self, id: Id, file: File) -> bool {
         if self.files.contains_key(&id) {
             return true;
         }
         if self.others.get(&id).is_some() {
             return false;
         }
-        let Some(functions) = functions::find(file) else {
+        let Some(functions) = functions::find(&file) else {
             self.others.put(id, ());
             return false;
         };
-        if self.files.len() >= FILES {
+        if self.files.len() + self.worker.leaving() / PROBES >= FILES {
             self.probed.full.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        match self.attach(file, &functions) {
+        self.files.insert(id, Users { probes: None, count: 0, unused_since: None });
+        self.worker.attach(Wanted { id, file, functions });
+        true
+    }
+
+    /// Takes what came of a file that was to be probed.
+    fn take(&mut self, (id, outcome): Outcome) {
+        match outcome {
             Ok(probes) => {
                 tracing::debug!("OpenSSL's functions are probed in {id}");
-                self.files.insert(id, Users { probes, count: 0, unused_since: None });
-                true
+                match self.files.get_mut(&id) {
+                    Some(file) => file.probes = Some(probes),
+                    None => self.worker.remove(probes),
+                }
             }
             Err(error) => {
                 tracing::warn!("what is inside TLS is not read of {id}: {error}");
                 self.probed.failed.fetch_add(1, Ordering::Relaxed);
                 self.others.put(id, ());
-                false
+                let _ = self.files.remove(&id);
+                for used in self.users.values_mut() {
+                    used.retain(|there| *there != id);
+                }
             }
         }
-    }
-
-    fn attach(&self, file: &File, functions: &[(Function, u64)]) -> io::Result<Vec<OwnedFd>> {
-        let mut probes = Vec::new();
-        // First those that forget what an address stood for.
-        for wanted in Function::ALL {
-            let Some((function, offset)) = functions.iter().find(|(function, _)| *function == wanted) else {
-                continue;
-            };
-            for (name, at_return) in function.programs() {
-                let Some(program) = self.programs.get(name) else { continue };
-                probes.push(self.uprobes.attach(file, *offset, at_return, program.as_fd())?);
-            }
-        }
-        Ok(probes)
     }
 }
