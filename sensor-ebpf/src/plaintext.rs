@@ -346,12 +346,8 @@ pub(crate) fn thread_ended() {
 #[inline(always)]
 fn take_slot(thread: u64) -> Option<u32> {
     let processor = processor();
-    for slot in 0..PLAINTEXT_SLOTS {
-        if TLS_SLOTS.insert(processor + slot, thread, u64::from(BPF_NOEXIST)).is_ok() {
-            return Some(slot);
-        }
-    }
-    None
+    (0..PLAINTEXT_SLOTS)
+        .find(|slot| TLS_SLOTS.insert(processor + slot, thread, u64::from(BPF_NOEXIST)).is_ok())
 }
 
 /// The slot that a thread has.
