@@ -14,6 +14,7 @@ use tests::api_server::ApiServer;
 use tests::client::curl;
 use tests::deploy::{Language, Query, alerts, dashboards, queries};
 use tests::fixtures;
+use tests::https::Nginx;
 use tests::link::free_port;
 use tests::logs::{Piped, Script};
 use tests::netns::Netns;
@@ -70,6 +71,7 @@ struct Scene {
     lines: Lines,
     traces: Traces,
     server: Server,
+    secure: Nginx,
     logging: Script,
     grpc: u16,
     closed: u16,
@@ -103,7 +105,8 @@ impl Scene {
         let api = ApiServer::start();
         let options = Options::default()
             .yaml(&(ship + &api.settings() + "metric: {span_metrics: true}\n"))
-            .logs("min_severity", "info");
+            .logs("min_severity", "info")
+            .capture("tls", "true");
         let options = options.flow("interval", "1s").flow("dns", "{timeout: 1s}");
         let sensor = options.argument("--logs").argument(&logging.name).start();
         let piped = Piped::start(&mut logging.run("python3"));
@@ -119,6 +122,7 @@ impl Scene {
             lines,
             traces,
             server,
+            secure: Nginx::start("TLSv1.2 TLSv1.3", ""),
             logging,
             grpc,
             closed: free_port(),
@@ -138,6 +142,12 @@ impl Scene {
             assert_eq!(curl(&[&self.server.url(path)]), status);
         }
         assert_eq!(curl(&["-d", "one=1", &self.server.url("/orders")]), 201);
+        for most in ["1.2", "1.3"] {
+            let _ = self.secure.curl(&["--tls-max", most], &["/"]);
+        }
+        // One that it does not trust.
+        let url = format!("https://127.0.0.1:{}/", self.secure.port);
+        assert!(!Process::start(program("curl").args(["-sS", "--noproxy", "*", &url])).wait(60).success());
         let mut client = python(&self.directory, "grpc_client.py");
         let _ = Process::start(client.args([self.grpc.to_string(), "1".to_owned()])).succeed(60);
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, self.closed)).is_err());
