@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 20] = [
+const FILES: [(&str, &str); 22] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
@@ -21,6 +21,8 @@ const FILES: [(&str, &str); 20] = [
     ("LogServer.java", include_str!("../fixtures/LogServer.java")),
     ("grpc_server.py", include_str!("../fixtures/grpc_server.py")),
     ("grpc_client.py", include_str!("../fixtures/grpc_client.py")),
+    ("grpc_server.js", include_str!("../fixtures/grpc_server.js")),
+    ("grpc_client.js", include_str!("../fixtures/grpc_client.js")),
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
     ("calls.lua", include_str!("../fixtures/calls.lua")),
     ("gate.lua", include_str!("../fixtures/gate.lua")),

@@ -8,6 +8,7 @@
 //! - `SENSOR_TEST_ROUTE`: `capture.route` of every sensor that a test starts.
 //! - `SENSOR_TEST_SECONDS`: how long tests under load run, 60 by default.
 //! - `SENSOR_TEST_PATIENCE`: a factor on all time limits, for slow machines.
+//! - `NODE_PATH`: the packages of npm that programs of Node.js need, which `cargo xtask test` installs.
 //! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.
 
 pub mod api_server;
@@ -19,6 +20,7 @@ pub mod deploy;
 pub mod fixtures;
 pub mod flows;
 pub mod front;
+pub mod grpc;
 pub mod http2;
 pub mod https;
 pub mod link;

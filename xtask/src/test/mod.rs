@@ -11,8 +11,8 @@ use clap::Args;
 
 use self::suite::Suite;
 use crate::command::Show;
-use crate::workspace::Workspace;
-use crate::{build_ebpf, image, manifests, root, servers, toolchain};
+use crate::workspace::{self, Workspace};
+use crate::{build_ebpf, image, manifests, npm, root, servers, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -24,6 +24,8 @@ pub(crate) struct Options {
     verbose: bool,
 }
 
+/// What the tests' programs of Node.js need.
+const NODE_PACKAGES: [&str; 1] = ["@grpc/grpc-js@1.14.1"];
 const NEEDS_NO_ROOT: &str = "left out by --no-root";
 
 /// # Errors
@@ -94,6 +96,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         return;
     }
     suite.work("image", || image::pack(workspace));
+    let mut packages = None;
     let there = suite.work("servers", || {
         crate::mounts::ensure()?;
         servers::ensure(&[
@@ -106,6 +109,7 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::GRPCIO,
             servers::PYTHON,
             servers::NODE,
+            servers::NPM,
             servers::JDK,
             servers::GUNICORN,
             servers::IPROUTE,
@@ -113,12 +117,17 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::NFT,
             servers::PROMETHEUS,
             servers::RUNC,
-        ])
+        ])?;
+        packages = Some(npm::ensure(&workspace::cache()?, &NODE_PACKAGES)?);
+        Ok(())
     });
     if there {
         // One at a time: they measure milliseconds, and each sensor sees the whole host.
         let mut test = workspace.cargo();
         test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
+        if let Some(packages) = packages {
+            test.env("NODE_PATH", packages);
+        }
         suite.tests(
             END_TO_END,
             test.env("SENSOR_BIN", workspace.sensor()).env("SENSOR_IMAGE", image::archive(workspace)),

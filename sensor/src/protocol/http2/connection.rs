@@ -1,6 +1,6 @@
 //! One connection: its two directions, and the streams that are open.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use sensor_common::http2::{
     CONTINUATION, DATA, DATA_ENDED, END_STREAM, GOAWAY, HEADERS, PUSH_PROMISE, RST_STREAM,
@@ -21,6 +21,9 @@ use crate::protocol::{
 const STREAMS: usize = 2048;
 /// `REFUSED_STREAM` of RFC 9113 section 7: nothing was done for the request.
 const REFUSED_STREAM: u32 = 7;
+/// Cancelled streams of one connection that are remembered, the newest: what was under way when they were cancelled comes
+/// still (RFC 9113 section 5.1), a response among it, and is no other request's.
+const CANCELLED: usize = 128;
 /// How much later than its response a request can be told: far longer than a thread waits for a processor.
 const HOLD_NS: u64 = 1_000_000_000;
 
@@ -50,6 +53,7 @@ pub(in crate::protocol) struct Http2 {
     /// By direction: in, out.
     ways: [Way; 2],
     streams: HashMap<u32, Stream>,
+    cancelled: VecDeque<u32>,
 }
 
 /// One direction of it.
@@ -76,7 +80,13 @@ impl Way {
 
 impl Http2 {
     pub(in crate::protocol) fn new(connection: Connection) -> Self {
-        Self { connection, role: None, ways: [Way::new(), Way::new()], streams: HashMap::new() }
+        Self {
+            connection,
+            role: None,
+            ways: [Way::new(), Way::new()],
+            streams: HashMap::new(),
+            cancelled: VecDeque::new(),
+        }
     }
 
     /// Takes a record.
@@ -168,7 +178,7 @@ impl Http2 {
             DATA_ENDED => self.ended(frame.stream, record, context),
             RST_STREAM => {
                 if let Some(code) = code(frame.payload) {
-                    self.on_reset(frame.stream, code, record.time_ns, context);
+                    self.on_reset(frame.stream, code, record, context);
                 }
             }
             GOAWAY => self.on_goaway(frame.payload, record, context),
@@ -252,7 +262,7 @@ impl Http2 {
     ) {
         let has_room = self.streams.len() < STREAMS;
         if !self.streams.contains_key(&block.stream) {
-            if !fields.is_response {
+            if !fields.is_response || self.cancelled.contains(&block.stream) {
                 return;
             }
             if self.role == Some(Role::Server) || !has_room {
@@ -300,9 +310,16 @@ impl Http2 {
         }
     }
 
-    fn on_reset(&mut self, number: u32, code: u32, time_ns: u64, context: &mut Context<'_>) {
-        if self.streams.contains_key(&number) {
-            self.complete(number, End::Reset(code), time_ns, context);
+    fn on_reset(&mut self, number: u32, code: u32, record: &FrameRecord<'_>, context: &mut Context<'_>) {
+        if !self.streams.contains_key(&number) {
+            return;
+        }
+        self.complete(number, End::Reset(code), record.time_ns, context);
+        if self.which(record.direction) == Some(Which::Request) {
+            if self.cancelled.len() == CANCELLED {
+                let _ = self.cancelled.pop_front();
+            }
+            self.cancelled.push_back(number);
         }
     }
 

@@ -285,6 +285,23 @@ fn a_response_may_be_told_before_its_request() {
     assert!(bench.out.is_empty());
 }
 
+/// The server has answered already when it learns that nobody waits any more.
+#[test]
+fn a_response_after_its_request_was_cancelled() {
+    let mut bench = Bench::new();
+    for stream in [1, 3] {
+        bench.receive(10, &frame(HEADERS, END_HEADERS | END_STREAM, stream, &GET));
+        bench.receive(20, &frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+        assert_eq!(bench.only().end, End::Reset(8));
+        bench.send(21, &frame(HEADERS, END_HEADERS | END_STREAM, stream, &OK));
+    }
+    assert!(bench.out.is_empty());
+    assert_eq!(bench.losses(), []);
+    // One of which nothing was known is lost as ever.
+    bench.send(22, &frame(HEADERS, END_HEADERS | END_STREAM, 5, &OK));
+    assert_eq!(bench.losses(), [(Loss::UnmatchedResponse, 1)]);
+}
+
 #[test]
 fn a_gap_forgets_the_table_and_casts_doubt() {
     let mut bench = Bench::new();
