@@ -95,14 +95,14 @@ recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
-    if flags & MSG_PEEK != 0 {
+    if flags & MSG_PEEK != 0 || !target::is_current() {
         return Ok(Next::Done);
     }
     if returned == 0 {
         return end_of_file(sock).map(|()| Next::Done);
     }
     let connection = followed(sock);
-    if is_opaque(connection) || connection.is_none() && !target::is_current() {
+    if is_opaque(connection) {
         return Ok(Next::Done);
     }
     let length = returned as u32;
