@@ -35,6 +35,12 @@ pub enum Counter {
     CardsMasked = 13,
     /// The program that masks and tells a head could not be reached.
     Untold = 14,
+    /// Plaintext of a TLS session that has not shown which socket is its own.
+    TlsNoSocket = 15,
+    /// Plaintext of a call in which another socket was touched than the session's own, several, or one that is not TLS.
+    TlsUnclear = 16,
+    /// Plaintext of a call that found no room to be looked at: others that were preempted on this processor had it.
+    TlsBusy = 17,
 }
 
 impl Counter {
@@ -55,10 +61,13 @@ impl Counter {
         Self::FramesUnclear,
         Self::CardsMasked,
         Self::Untold,
+        Self::TlsNoSocket,
+        Self::TlsUnclear,
+        Self::TlsBusy,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 15;
+    pub const LEN: u32 = 18;
 
     /// Whether a count is something that was not seen; the others only tell what was.
     #[must_use]
@@ -85,6 +94,9 @@ impl Counter {
             Self::FramesUnclear => "frames_unclear",
             Self::CardsMasked => "cards_masked",
             Self::Untold => "untold",
+            Self::TlsNoSocket => "tls_no_socket",
+            Self::TlsUnclear => "tls_unclear",
+            Self::TlsBusy => "tls_busy",
         }
     }
 }

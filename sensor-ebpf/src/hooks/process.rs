@@ -18,6 +18,7 @@ use crate::{
     emit,
     globals::{self, offset},
     kernel,
+    plaintext,
     started::{Started, bounded},
     target, task,
 };
@@ -40,6 +41,7 @@ fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn sched_process_exit(ctx: RawTracePointContext) -> u32 {
+    plaintext::thread_ended();
     if let Err(cause) = try_exit(ctx.arg(0)) {
         fail(&ctx, cause);
     }

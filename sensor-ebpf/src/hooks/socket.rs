@@ -16,7 +16,7 @@ use crate::{
     maps::NEXT,
     next::Next,
     observe::{Operation, followed, is_opaque, known_or, observe_on},
-    registers, target,
+    plaintext, registers, target,
 };
 
 #[raw_tracepoint(tracepoint = "sock_send_length")]
@@ -51,7 +51,11 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     if length == 0 && receive {
         return end_of_file(sock).map(|()| Next::Done);
     }
-    if length <= 0 || is_opaque(connection) {
+    if length <= 0 {
+        return Ok(Next::Done);
+    }
+    plaintext::touch(sock, direction, connection);
+    if is_opaque(connection) {
         return Ok(Next::Done);
     }
     let buffers = if receive && flags & MSG_TRUNC != 0 {

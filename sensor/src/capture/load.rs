@@ -24,6 +24,9 @@ const WAKE_SHARE: u32 = 4;
 
 /// Pipes that are followed, and writers whose losses are told apart.
 pub(super) const LOG_ENTRIES: u32 = 8192;
+/// Calls of OpenSSL in progress, sessions that are on a known socket, and hellos that are remembered for them.
+pub(super) const TLS_ENTRIES: u32 = 16_384;
+const TLS_UNUSED: u32 = 64;
 /// A ring buffer that is not used.
 const UNUSED_RING_BYTES: u32 = 64 * 1024;
 
@@ -58,6 +61,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     let flows = settings.flows && kernel.flow_offsets.is_some();
     let dns_port = if flows { u32::from(settings.dns_port) } else { 0 };
     let handshake_bytes = if settings.tls { HANDSHAKE_BYTES } else { 0 };
+    let sessions = if settings.plaintext { TLS_ENTRIES } else { TLS_UNUSED };
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
@@ -65,6 +69,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("FLOW_OFFSETS", &FlowOffsetsPod(kernel.flow_offsets.unwrap_or_default()), true)
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
         .override_global("HANDSHAKE_BYTES", &handshake_bytes, true)
+        .override_global("READS_TLS", &u32::from(settings.plaintext), true)
         .override_global("SENSOR_TGID", &own, true)
         .override_global("TARGET_MODE", &settings.target_mode, true)
         .override_global("FLOWS", &u32::from(flows), true)
@@ -78,6 +83,9 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .map_max_entries("PIPES", log_entries)
         .map_max_entries("LOG_LOST", log_entries)
         .map_max_entries("CONNECTIONS", settings.max_connections)
+        .map_max_entries("TLS_CALLS", sessions)
+        .map_max_entries("TLS_SESSIONS", sessions)
+        .map_max_entries("TLS_HELLOS", sessions)
         .load(OBJECT)
         .map_err(|error| CaptureError::kernel("load", "the eBPF object", error))
 }

@@ -15,7 +15,7 @@ use super::filter::Filtered;
 use super::masked::mask;
 use super::record::Record;
 use super::streams::Streams;
-use crate::capture::{CaptureError, LogCapture, LogRecord, priority};
+use crate::capture::{CaptureError, Fill, LogCapture, LogRecord, priority};
 use crate::config;
 use crate::mask::Masker;
 use crate::metric::{Shared, family};
@@ -47,8 +47,6 @@ const METRICS: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(10);
 const RING: &str = "logs";
 const PIPE_MAP: &str = "pipes";
-/// How often the entries of the kernel's map are counted, in measurements: it takes a system call an entry.
-const COUNT_ENTRIES_EVERY: u32 = 5;
 
 /// The running reader.
 pub struct Reader {
@@ -232,7 +230,7 @@ impl Work {
             .filter_map(|counter| Some((counter.cause()?, of(counter))))
             .chain([("log_rejected_record", self.capture.rejected()), ("log_output", dropped)])
             .chain([("log_broken_line", lines.broken), ("log_cut_line", lines.cut)]);
-        let pipes = self.measured.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| self.capture.fill());
+        let pipes = self.measured.is_multiple_of(Fill::EVERY).then(|| self.capture.fill());
         self.measured = self.measured.wrapping_add(1);
         let mut registry = self.registry.lock();
         let own = registry.own();
