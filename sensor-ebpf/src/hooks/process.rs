@@ -17,8 +17,7 @@ use crate::{
     count::fail,
     emit,
     globals::{self, offset},
-    kernel,
-    plaintext,
+    kernel, plaintext,
     started::{Started, bounded},
     target, task,
 };

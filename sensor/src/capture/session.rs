@@ -282,12 +282,9 @@ impl Capture {
     pub fn fills(&self) -> impl Iterator<Item = (&'static str, Fill)> {
         let targets =
             Fill { used: self.targets.count() as u64, capacity: u64::from(sensor_common::target::PROCESSES) };
-        [
-            ("connections", Fill::of(&self.connections, self.max_connections)),
-            ("targets", targets),
-        ]
-        .into_iter()
-        .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
+        [("connections", Fill::of(&self.connections, self.max_connections)), ("targets", targets)]
+            .into_iter()
+            .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
     }
 
     /// Size of the ring buffer, in bytes.
