@@ -32,7 +32,7 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connection {
-    /// Unique while the programs are loaded: the processor in the high 16 bits, a count in the low 48.
+    /// Unique while the programs are loaded: the processor in the high 16 bits, [`PLAINTEXT_ID`], a count in the low 47.
     pub id: u64,
     /// The stream in, including every operation so far.
     pub received: Stream,
@@ -69,6 +69,12 @@ pub const HTTP2: u32 = 8;
 pub const TLS: u32 = 16;
 /// In [`Connection::flags`]: TLS of which nothing more is told.
 pub const OPAQUE: u32 = 32;
+
+/// In the key of `CONNECTIONS`: the plaintext of what is encrypted on the socket. A `struct sock` begins at a multiple of
+/// eight, so its address leaves the bit free.
+pub const PLAINTEXT: u64 = 1;
+/// In [`Connection::id`]: the plaintext of the connection that has the number without it.
+pub const PLAINTEXT_ID: u64 = 1 << 47;
 
 const _: () = assert!(size_of::<Stream>() == 24);
 const _: () = assert!(size_of::<Connection>() == 168);

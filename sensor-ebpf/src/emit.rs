@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP};
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, Stream},
+    connection::{Connection, Stream},
     record::{self, CONTINUATION, Close, Kind, Prefix, SEND, Tuple},
 };
 
@@ -97,14 +97,14 @@ pub(crate) fn head(
     Ok(())
 }
 
-/// Masks the head that was put together, and writes its record.
+/// Masks the head that was put together in this slot of [`SCRATCH`], and writes its record.
 #[inline(always)]
-pub(crate) fn tell(direction: Direction) -> Result<(), Counter> {
-    let slot = SCRATCH.get_ptr_mut(direction as u32).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's and this direction's, and what calls this leaves it to it.
-    let scratch = unsafe { &mut *slot };
+pub(crate) fn tell(slot: u32) -> Result<(), Counter> {
+    let found = SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's, and what calls this leaves it to it.
+    let scratch = unsafe { &mut *found };
     let captured = scratch.head.prefix.payload;
-    mask_head(direction as u32, captured, 0);
+    mask_head(slot, captured, 0);
     let size = size_of::<record::Head>() as u32 + bounded(captured);
     // SAFETY: the scratch slot holds the record and at least `captured` bytes behind it.
     if unsafe { output(core::ptr::from_ref(&scratch.head).cast(), size) } {

@@ -25,6 +25,10 @@ static HEAD_BYTES: Global<u32> = Global::new(HEAD_DEFAULT);
 #[unsafe(no_mangle)]
 static HANDSHAKE_BYTES: Global<u32> = Global::new(0);
 
+/// 1 when plaintext is read from OpenSSL's calls.
+#[unsafe(no_mangle)]
+static READS_TLS: Global<u32> = Global::new(0);
+
 /// Process id of the daemon, which is never a target.
 #[unsafe(no_mangle)]
 static SENSOR_TGID: Global<u32> = Global::new(0);
@@ -73,6 +77,11 @@ pub(crate) fn head_bytes() -> u32 {
 #[inline(always)]
 pub(crate) fn handshake_bytes() -> u32 {
     HANDSHAKE_BYTES.load()
+}
+
+#[inline(always)]
+pub(crate) fn reads_tls() -> bool {
+    READS_TLS.load() != 0
 }
 
 #[inline(always)]

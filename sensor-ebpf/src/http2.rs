@@ -104,12 +104,14 @@ pub(crate) fn follow(sock: u64, connection: *mut Connection) -> Result<(), Count
     Ok(())
 }
 
-/// Takes an operation: counts its bytes, and finds out whether a frame begins or ends in it.
+/// Takes an operation: counts its bytes, and finds out whether a frame begins or ends in it. It is walked in this slot of
+/// [`FRAME_SCRATCH`].
 #[inline(always)]
 pub(crate) fn start(
     operation: &Operation,
     connection: &mut Connection,
     buffers: &Buffers,
+    slot: u32,
 ) -> Result<Next, Counter> {
     let is_send = operation.direction as u32 == Direction::Send as u32;
     let other_bytes = if is_send { connection.received.bytes } else { connection.sent.bytes };
@@ -153,9 +155,10 @@ pub(crate) fn start(
         way.skip -= operation.length;
         return Ok(Next::Done);
     }
-    let slot = FRAME_SCRATCH.get_ptr_mut(operation.direction as u32).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's and this direction's, as `SCRATCH`.
-    let scratch = unsafe { &mut *slot };
+    let found = FRAME_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and the caller's, as `SCRATCH`.
+    let scratch = unsafe { &mut *found };
+
     copy_way(way, &mut scratch.way);
     scratch.buffers = *buffers;
     scratch.record.key = operation.sock;
@@ -189,10 +192,10 @@ fn is_within_data(way: &Way, length: u32) -> bool {
 
 /// The body of the walking programs; `true` when there is more to walk.
 #[inline(always)]
-pub(crate) fn walk(ctx: &impl EbpfContext, direction: Direction) -> bool {
-    let Some(slot) = FRAME_SCRATCH.get_ptr_mut(direction as u32) else { return false };
+pub(crate) fn walk(ctx: &impl EbpfContext, slot: u32) -> bool {
+    let Some(found) = FRAME_SCRATCH.get_ptr_mut(slot) else { return false };
     // SAFETY: as in `start`.
-    let scratch = unsafe { &mut *slot };
+    let scratch = unsafe { &mut *found };
     let mut result = Ok(true);
     for _ in 0..STEPS {
         result = step(scratch);
@@ -209,7 +212,7 @@ pub(crate) fn walk(ctx: &impl EbpfContext, direction: Direction) -> bool {
     let (out, left) =
         unsafe { (read_volatile(&raw const scratch.out), read_volatile(&raw const scratch.left)) };
     if out > 0
-        && let Err(cause) = tell(scratch, out)
+        && let Err(cause) = tell(scratch, slot, out)
     {
         fail(ctx, cause);
     }
@@ -222,11 +225,11 @@ pub(crate) fn walk(ctx: &impl EbpfContext, direction: Direction) -> bool {
 
 /// The walk cannot go on.
 #[inline(always)]
-pub(crate) fn give_up(direction: Direction) {
+pub(crate) fn give_up(slot: u32) {
     count(Counter::FramesTooMany);
-    if let Some(slot) = FRAME_SCRATCH.get_ptr_mut(direction as u32) {
+    if let Some(found) = FRAME_SCRATCH.get_ptr_mut(slot) {
         // SAFETY: as in `start`.
-        lose(unsafe { &mut *slot });
+        lose(unsafe { &mut *found });
     }
 }
 
@@ -398,7 +401,7 @@ fn place(scratch: &mut FrameScratch, out: u32) -> *mut u8 {
 
 /// Writes the record. It takes a number even when there is no room for it: so the daemon knows of it.
 #[inline(always)]
-fn tell(scratch: &mut FrameScratch, out: u32) -> Result<(), Counter> {
+fn tell(scratch: &mut FrameScratch, slot: u32, out: u32) -> Result<(), Counter> {
     let record = &mut scratch.record;
     record.prefix = Prefix { kind: Kind::Frames as u16, flags: scratch.flags, payload: bounded(out) };
     record.sequence = scratch.way.sequence;
@@ -413,7 +416,7 @@ fn tell(scratch: &mut FrameScratch, out: u32) -> Result<(), Counter> {
     record.task = connection.task;
     // SAFETY: both are whole tuples.
     unsafe { emit::copy_tuple(&connection.tuple, &mut record.tuple) };
-    mask_frames(u32::from(scratch.flags & SEND != 0), out, 0);
+    mask_frames(slot, out, 0);
     let size = size_of::<record::Frames>() as u32 + bounded(out);
     // SAFETY: the payload follows the record in the slot.
     if unsafe { emit::output(core::ptr::from_ref(&scratch.record).cast(), size) } {

@@ -26,6 +26,7 @@ mod mask;
 mod message;
 mod next;
 mod observe;
+mod plaintext;
 mod registers;
 mod socket;
 mod started;

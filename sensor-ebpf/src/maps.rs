@@ -1,8 +1,9 @@
 //! The maps, each with its bound and what happens there.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use sensor_common::{
     cause::Counter,
@@ -41,14 +42,19 @@ pub(crate) static NEXT_RECVMSG: ProgramArray = ProgramArray::with_max_entries(6,
 #[map]
 pub(crate) static NEXT_SENDMSG_ENTRY: ProgramArray = ProgramArray::with_max_entries(6, 0);
 
-/// Where frames are walked, one slot a direction.
+/// The same for the programs at OpenSSL's functions: that which walks frames, and that which tells a head.
 #[map]
-pub(crate) static FRAME_SCRATCH: PerCpuArray<FrameScratch> = PerCpuArray::with_max_entries(2, 0);
+pub(crate) static NEXT_TLS: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
-/// Target processes (`tgid`), consulted when only selected processes are targets. Full: a child of a target
-/// is not followed, and counted.
+/// Where frames are walked, one slot a direction, and behind them those of plaintext.
 #[map]
-pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(target::CAPACITY, 0);
+pub(crate) static FRAME_SCRATCH: PerCpuArray<FrameScratch> =
+    PerCpuArray::with_max_entries(2 + PLAINTEXT_SLOTS, 0);
+
+/// The chosen processes, as [`target`] says; one value where all are targets. The daemon maps it into its memory.
+#[map]
+pub(crate) static TARGETS: Array<u64> =
+    Array::with_max_entries(target::PROCESSES / target::ENTRIES_A_VALUE, BPF_F_MMAPABLE);
 
 /// What a call in progress was given, by thread (`pid_tgid`): written at its entry, taken at its return. Full:
 /// the call is not seen, and counted.
@@ -59,10 +65,16 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::LEN + 1, 0);
 
-/// Where a head record is put together, one slot a direction, one for entries of sends, and one a direction for
-/// datagrams of functions: each may interrupt the others.
+/// Where a head record is put together, one slot a direction, one for entries of sends, one a direction for
+/// datagrams of functions, and those of plaintext: each may interrupt the others.
 #[map]
-pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(5, 0);
+pub(crate) static SCRATCH: PerCpuArray<HeadScratch> = PerCpuArray::with_max_entries(5 + PLAINTEXT_SLOTS, 0);
+
+/// Calls with plaintext that one processor can be in at a time: the kernel may preempt a program in one by another.
+pub(crate) const PLAINTEXT_SLOTS: u32 = 2;
+/// The first slots of [`SCRATCH`] and [`FRAME_SCRATCH`] for them.
+pub(crate) const PLAINTEXT_HEAD_SLOT: u32 = 5;
+pub(crate) const PLAINTEXT_FRAME_SLOT: u32 = 2;
 
 /// The slot of [`SCRATCH`] for entries of sends.
 pub(crate) const ENTRY_SLOT: u32 = 2;

@@ -2,7 +2,7 @@
 
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, TLS},
+    connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, PLAINTEXT_ID, TLS},
     flow::STREAM,
     record,
 };
@@ -11,9 +11,10 @@ use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
     dns, emit, globals, http2,
-    maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, SCRATCH},
+    maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, PLAINTEXT_FRAME_SLOT, PLAINTEXT_HEAD_SLOT, SCRATCH},
     message::{Beginning, Look, Tls, beginning, tls},
     next::Next,
+    plaintext,
     socket::{self, Transport},
     target,
 };
@@ -63,12 +64,65 @@ pub(crate) fn observe_on(
     // kernel's socket lock, and the two directions touch different members, but for the flags.
     let connection = unsafe { &mut *connection };
     if connection.flags & HTTP2 != 0 {
-        return http2::start(operation, connection, &scratch.buffers);
+        return http2::start(operation, connection, &scratch.buffers, operation.direction as u32);
     }
     known(operation, connection, scratch)
 }
 
-/// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
+/// The same for plaintext, whose connection's encrypted form has the entry `outer`; in this slot of those for plaintext.
+#[inline(always)]
+pub(crate) fn observe_plaintext(
+    operation: &Operation,
+    outer: &Connection,
+    slot: u32,
+) -> Result<Next, Counter> {
+    count(Counter::Operations);
+    let found = SCRATCH.get_ptr_mut(PLAINTEXT_HEAD_SLOT + slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and the caller's.
+    let scratch = unsafe { &mut *found };
+    scratch.buffers = operation.buffers;
+    let connection = match CONNECTIONS.get_ptr_mut(operation.sock) {
+        Some(connection) => connection,
+        None => match follow_plaintext(operation, outer, scratch)? {
+            Some(connection) => connection,
+            None => return Ok(Next::Done),
+        },
+    };
+    // SAFETY: the map returned a live entry; a session's calls follow one another, as OpenSSL demands.
+    let connection = unsafe { &mut *connection };
+    if connection.flags & HTTP2 != 0 {
+        return http2::start(operation, connection, &scratch.buffers, PLAINTEXT_FRAME_SLOT + slot);
+    }
+    known(operation, connection, scratch)
+}
+
+/// Makes an entry for the plaintext of a connection if a message begins.
+#[inline(always)]
+fn follow_plaintext(
+    operation: &Operation,
+    outer: &Connection,
+    scratch: &mut HeadScratch,
+) -> Result<Option<*mut Connection>, Counter> {
+    let (word, length) = scratch.buffers.peek(operation.length)?;
+    let is_http2 = http2::begins(word, length);
+    if !is_http2 && beginning(word, length) == Beginning::Other {
+        return Ok(None);
+    }
+    scratch.connection.id = outer.id | PLAINTEXT_ID;
+    // SAFETY: both are whole tuples.
+    unsafe { emit::copy_tuple(&outer.tuple, &mut scratch.connection.tuple) };
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
+    if CONNECTIONS.insert(operation.sock, &scratch.connection, 0).is_err() {
+        return Err(Counter::ConnectionsFull);
+    }
+    let Some(connection) = CONNECTIONS.get_ptr_mut(operation.sock) else { return Ok(None) };
+    if is_http2 {
+        http2::follow(operation.sock, connection)?;
+    }
+    Ok(Some(connection))
+}
+
+/// The entry of a connection, if it is followed.
 #[inline(always)]
 pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(sock)
@@ -102,12 +156,12 @@ fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
 /// followed yet is followed from here when a target begins a message.
 #[inline(always)]
 pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<Next, Counter> {
+    if !target::is_current() {
+        return Ok(Next::Done);
+    }
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
         None => {
-            if !target::is_current() {
-                return Ok(Next::Done);
-            }
             let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
             // SAFETY: the slot is this processor's, and only entries use it.
             let scratch = unsafe { &mut *slot };
@@ -222,6 +276,9 @@ fn follow(
         // SAFETY: the map returned a live entry.
         let connection = unsafe { &mut *connection };
         let bytes = globals::handshake_bytes();
+        if is_tls == Tls::Hello {
+            plaintext::hello(sock, connection.id, &scratch.buffers, moved);
+        }
         if is_tls == Tls::Hello && bytes > 0 {
             connection.head_left = [bytes; 2];
             connection.flags = TLS;

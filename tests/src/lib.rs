@@ -20,6 +20,7 @@ pub mod fixtures;
 pub mod flows;
 pub mod front;
 pub mod http2;
+pub mod https;
 pub mod link;
 pub mod logs;
 pub mod loki;

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use tempfile::TempDir;
 use tests::calls::{Calls, Role, calls};
 use tests::flows::expect;
-use tests::link::free_port;
+use tests::https::Nginx;
 use tests::metrics::Metrics;
 use tests::process::{Process, copy, program, unique};
 use tests::sensor::{Sensor, lost, own_name};
@@ -18,73 +17,20 @@ use tests::wait::{patience, wait_until};
 
 const DURATION: &str = "tls_handshake_duration_seconds";
 
-/// nginx with a certificate for `shop.test` that it has issued itself.
-struct Server {
-    _process: Process,
-    name: String,
-    port: u16,
-    directory: TempDir,
+/// A copy of curl that asks for a page of a server, and its `service_name`.
+fn asked(server: &Nginx, arguments: &[&str]) -> (Process, String) {
+    let name = unique("curl");
+    let mut command = Command::new(copy("curl", server.certificate.directory(), &name));
+    command.args(["-sS", "--noproxy", "*", "--connect-to"]);
+    command.arg(format!("::127.0.0.1:{}", server.port)).args(arguments);
+    (Process::start(command.arg("https://shop.test/")), name)
 }
 
-impl Server {
-    fn start(protocols: &str) -> Self {
-        let directory = TempDir::new().expect("make a directory");
-        let (key, certificate) = (directory.path().join("key.pem"), directory.path().join("certificate.pem"));
-        let mut request = program("openssl");
-        request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
-        let (port, name) = (free_port(), unique("nginx"));
-        request.arg("-subj").arg(format!("/CN={name}"));
-        request.args(["-addext", "subjectAltName=DNS:shop.test", "-days", "2"]);
-        let _ = Process::start(request.arg("-keyout").arg(&key).arg("-out").arg(&certificate)).succeed(60);
-        let config = directory.path().join("nginx.conf");
-        let text = format!(
-            "daemon off; pid {dir}/pid; error_log stderr; events {{}}\n\
-             http {{\n\
-               access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
-               uwsgi_temp_path {dir}; scgi_temp_path {dir};\n\
-               server {{\n\
-                 listen 127.0.0.1:{port} ssl; ssl_certificate {dir}/certificate.pem;\n\
-                 ssl_certificate_key {dir}/key.pem; ssl_protocols {protocols}; keepalive_requests 100000;\n\
-                 location / {{ return 200 hello; }}\n\
-               }}\n\
-             }}\n",
-            dir = directory.path().display(),
-        );
-        std::fs::write(&config, text).expect("write nginx.conf");
-        let copied = copy("nginx", directory.path(), &name);
-        let mut process = Process::start(Command::new(copied).arg("-c").arg(&config).arg("-e").arg("stderr"));
-        wait_until("nginx to listen", patience(20), || {
-            if let Some(status) = process.ended() {
-                panic!("nginx ended with {status}\n{}", process.report());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(drop)
-        });
-        Self { _process: process, name, port, directory }
-    }
-
-    fn certificate(&self) -> PathBuf {
-        self.directory.path().join("certificate.pem")
-    }
-
-    /// A copy of curl that knows the server, and its `service_name`.
-    fn curl(&self, arguments: &[&str]) -> (Process, String) {
-        let name = unique("curl");
-        let mut command = Command::new(copy("curl", self.directory.path(), &name));
-        command.args(["-sS", "--noproxy", "*", "--connect-to"]);
-        command.arg(format!("::127.0.0.1:{}", self.port)).args(arguments);
-        (Process::start(command.arg("https://shop.test/")), name)
-    }
-
-    /// A script in a file of its own, and its `service_name`.
-    fn script(&self, name: &str, text: &str) -> (PathBuf, String) {
-        let name = unique("client") + name;
-        let path = self.directory.path().join(&name);
-        let text = text
-            .replace("PORT", &self.port.to_string())
-            .replace("CERTIFICATE", &self.certificate().to_string_lossy());
-        std::fs::write(&path, text).expect("write a script");
-        (path, name)
-    }
+/// A script in a file of its own, and its `service_name`.
+fn script_for(server: &Nginx, end: &str, text: &str) -> (PathBuf, String) {
+    let path = server.certificate.script(end, &text.replace("PORT", &server.port.to_string()));
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    (path, name)
 }
 
 /// Role, name, version, protocol inside, error, and how often.
@@ -141,13 +87,13 @@ fn spans(sensor: &Sensor, service: &str) -> Vec<Row> {
 #[test]
 fn names_and_versions() {
     let sensor = Sensor::start();
-    let server = Server::start("TLSv1.2 TLSv1.3");
-    let known = server.certificate();
+    let server = Nginx::start("TLSv1.2 TLSv1.3", "");
+    let known = server.certificate.path();
     let known = ["--cacert", known.to_str().expect("a path")];
     let begun = Instant::now();
     for (most, protocol) in [("1.2", "http/1.1"), ("1.3", "")] {
-        let (curl, service) = server.curl(&[&known[..], &["--tls-max", most]].concat());
-        assert_eq!(curl.succeed(60), "hello");
+        let (curl, service) = asked(&server, &[&known[..], &["--tls-max", most]].concat());
+        assert!(curl.succeed(60).parse::<u16>().is_ok(), "the client's port");
         expect(&sensor, &vec![row("client", "shop.test", most, protocol, "", 1)], |metrics| {
             handshakes(metrics, &service)
         });
@@ -156,10 +102,11 @@ fn names_and_versions() {
     let took = sensor.metrics().sum(&format!("{DURATION}_sum"), &[("service_name", &server.name)]);
     assert!(took > 0.0 && took < begun.elapsed().as_secs_f64(), "{took} s");
 
-    let (script, python) = server.script(
+    let (script, python) = script_for(
+        &server,
         ".py",
         "import socket, ssl\n\
-         context = ssl.create_default_context(cafile='CERTIFICATE')\n\
+         context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
          for _ in range(20):\n\
         \x20   with socket.create_connection(('127.0.0.1', PORT)) as plain:\n\
         \x20       with context.wrap_socket(plain, server_hostname='shop.test') as s:\n\
@@ -168,10 +115,11 @@ fn names_and_versions() {
     );
     let _ = Process::start(program("python3").arg(script)).succeed(60);
     // Each on a connection of its own; sessions may be taken up again.
-    let (script, node) = server.script(
+    let (script, node) = script_for(
+        &server,
         ".js",
         "const https = require('https');\n\
-         const ca = require('fs').readFileSync('CERTIFICATE');\n\
+         const ca = require('fs').readFileSync('DIRECTORY/certificate.pem');\n\
          const get = () => new Promise((good, bad) => https.get(\n\
            {host: '127.0.0.1', port: PORT, servername: 'shop.test', ca, agent: false},\n\
            answer => answer.on('end', good).resume()).on('error', bad));\n\
@@ -200,10 +148,11 @@ fn names_and_versions() {
 #[test]
 fn failures() {
     let sensor = Sensor::start();
-    let (old, new) = (Server::start("TLSv1.2"), Server::start("TLSv1.3"));
-    let [of_old, of_new] = [&old, &new].map(|server| server.certificate().to_string_lossy().into_owned());
+    let (old, new) = (Nginx::start("TLSv1.2", ""), Nginx::start("TLSv1.3", ""));
+    let [of_old, of_new] =
+        [&old, &new].map(|server| server.certificate.path().to_string_lossy().into_owned());
     // Its certificate is not known: the client says so, in clear.
-    let (mut curl, service) = old.curl(&["--cacert", &of_new]);
+    let (mut curl, service) = asked(&old, &["--cacert", &of_new]);
     assert!(!curl.wait(60).success());
     let expected = vec![row("client", "shop.test", "1.2", "http/1.1", "unknown_ca", 1)];
     expect(&sensor, &expected, |metrics| handshakes(metrics, &service));
@@ -211,13 +160,13 @@ fn failures() {
     expect(&sensor, &expected, |metrics| handshakes(metrics, &old.name));
 
     // The same before it has keys.
-    let (mut curl, service) = new.curl(&["--cacert", &of_old]);
+    let (mut curl, service) = asked(&new, &["--cacert", &of_old]);
     assert!(!curl.wait(60).success());
     expect(&sensor, &vec![row("client", "shop.test", "1.3", "", "unknown_ca", 1)], |metrics| {
         handshakes(metrics, &service)
     });
     // The server says that it does not speak this version.
-    let (mut curl, service) = new.curl(&["--cacert", &of_new, "--tls-max", "1.2"]);
+    let (mut curl, service) = asked(&new, &["--cacert", &of_new, "--tls-max", "1.2"]);
     assert!(!curl.wait(60).success());
     expect(&sensor, &vec![row("client", "shop.test", "", "", "protocol_version", 1)], |metrics| {
         handshakes(metrics, &service)

@@ -10,13 +10,13 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT},
+    connection::{END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, PLAINTEXT},
     record::END_OF_FILE,
 };
 
 use crate::{
     count::fail,
-    emit,
+    emit, globals,
     maps::{CONNECTIONS, FRAMES},
 };
 
@@ -24,18 +24,27 @@ use crate::{
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
     let sock: u64 = ctx.arg(0);
-    if let Some(connection) = CONNECTIONS.get_ptr_mut(sock) {
-        // SAFETY: the map returned a live entry, and the socket can no longer be used by anyone.
-        let connection = unsafe { &*connection };
-        if let Err(cause) = emit::close(sock, connection, emit::now(), 0) {
-            fail(&ctx, cause);
-        }
-        if connection.flags & HTTP2 != 0 {
-            let _ = FRAMES.remove(sock);
-        }
-        let _ = CONNECTIONS.remove(sock);
+    end(&ctx, sock);
+    if globals::reads_tls() {
+        end(&ctx, sock | PLAINTEXT);
     }
     0
+}
+
+/// Tells that a connection has ended, if it is followed.
+#[inline(always)]
+fn end(ctx: &RawTracePointContext, key: u64) {
+    if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
+        // SAFETY: the map returned a live entry, and the socket can no longer be used by anyone.
+        let connection = unsafe { &*connection };
+        if let Err(cause) = emit::close(key, connection, emit::now(), 0) {
+            fail(ctx, cause);
+        }
+        if connection.flags & HTTP2 != 0 {
+            let _ = FRAMES.remove(key);
+        }
+        let _ = CONNECTIONS.remove(key);
+    }
 }
 
 /// A receive returned 0. A client that reads until the server closes learns from it that the response is

@@ -28,7 +28,7 @@ use crate::{
     maps::{NEXT_RECVMSG, NEXT_SENDMSG, NEXT_SENDMSG_ENTRY},
     next::Next,
     observe::{Operation, followed, is_opaque, known_or, observe, observe_on, send_started, send_starts},
-    target,
+    plaintext, target,
 };
 
 #[fentry(function = "tcp_sendmsg")]
@@ -56,10 +56,11 @@ fn tcp_sendmsg_exit(ctx: FExitContext) -> i32 {
 fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Counter> {
     // A send whose connection is not followed began no message: it is of no interest. One that failed takes its
     // stamp with it all the same.
-    let Some(started) = send_started(sock) else { return Ok(Next::Done) };
-    if returned <= 0 {
-        return Ok(Next::Done);
+    let started = send_started(sock);
+    if returned > 0 {
+        plaintext::touch(sock, Direction::Send, started.as_ref().map(|started| started.connection));
     }
+    let Some(started) = started.filter(|_| returned > 0) else { return Ok(Next::Done) };
     let length = returned as u32;
     let buffers = if started.vector != 0 {
         Buffers::kernel_vector(started.vector, started.skip)
@@ -95,14 +96,15 @@ recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
-    if flags & MSG_PEEK != 0 {
+    if flags & MSG_PEEK != 0 || !target::is_current() {
         return Ok(Next::Done);
     }
     if returned == 0 {
         return end_of_file(sock).map(|()| Next::Done);
     }
     let connection = followed(sock);
-    if is_opaque(connection) || connection.is_none() && !target::is_current() {
+    plaintext::touch(sock, Direction::Receive, connection);
+    if is_opaque(connection) {
         return Ok(Next::Done);
     }
     let length = returned as u32;

@@ -13,6 +13,7 @@ mod next;
 mod process;
 mod socket;
 mod syscall;
+mod tls;
 mod trial;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).

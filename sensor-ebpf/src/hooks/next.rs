@@ -33,7 +33,7 @@ fn go(ctx: &impl EbpfContext, programs: &ProgramArray, next: Next) {
     unsafe { programs.tail_call(ctx, place) };
     match next {
         Next::Done => {}
-        Next::Walk(direction) => http2::give_up(direction),
+        Next::Walk(direction) => http2::give_up(direction as u32),
         Next::Tell(_) => fail(ctx, Counter::Untold),
         Next::Dns(_) => flow::count(FlowCounter::DnsUnread),
     }
@@ -44,7 +44,7 @@ macro_rules! walk {
     ($name:ident, $attribute:meta, $context:ty, $result:ty, $programs:ident, $direction:ident) => {
         #[$attribute]
         fn $name(ctx: $context) -> $result {
-            if http2::walk(&ctx, Direction::$direction) {
+            if http2::walk(&ctx, Direction::$direction as u32) {
                 go(&ctx, &$programs, Next::Walk(Direction::$direction));
             }
             0
@@ -69,7 +69,7 @@ macro_rules! tell {
     ($name:ident, $attribute:meta, $context:ty, $result:ty, $direction:ident) => {
         #[$attribute]
         fn $name(ctx: $context) -> $result {
-            if let Err(cause) = emit::tell(Direction::$direction) {
+            if let Err(cause) = emit::tell(Direction::$direction as u32) {
                 fail(&ctx, cause);
             }
             0

@@ -16,7 +16,7 @@ use crate::{
     maps::NEXT,
     next::Next,
     observe::{Operation, followed, is_opaque, known_or, observe_on},
-    registers, target,
+    plaintext, registers, target,
 };
 
 #[raw_tracepoint(tracepoint = "sock_send_length")]
@@ -38,11 +38,10 @@ fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
 #[inline(always)]
 fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Counter> {
     let sock: u64 = ctx.arg(0);
-    // A followed connection is a target's, which most operations of targets are on: one look-up says both.
-    let connection = followed(sock);
-    if connection.is_none() && !target::is_current() {
+    if !target::is_current() {
         return Ok(Next::Done);
     }
+    let connection = followed(sock);
     let length: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     let receive = direction as u32 == Direction::Receive as u32;
@@ -52,7 +51,11 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     if length == 0 && receive {
         return end_of_file(sock).map(|()| Next::Done);
     }
-    if length <= 0 || is_opaque(connection) {
+    if length <= 0 {
+        return Ok(Next::Done);
+    }
+    plaintext::touch(sock, direction, connection);
+    if is_opaque(connection) {
         return Ok(Next::Done);
     }
     let buffers = if receive && flags & MSG_TRUNC != 0 {

@@ -25,6 +25,7 @@ use crate::{
     maps::{IN_FLIGHT, InFlight, NEXT},
     next::Next,
     observe::{Operation, known_or, observe},
+    plaintext,
     registers::{self, Call, arch},
     socket, target,
 };
@@ -197,6 +198,7 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
         return Ok(Next::Done);
     }
     let direction = if receive { Direction::Receive } else { Direction::Send };
+    plaintext::touch(sock, direction, None);
     let time_ns = if receive { now() } else { in_flight.time_ns };
     observe(&Operation { sock, direction, length, time_ns, buffers: in_flight.buffers })
 }

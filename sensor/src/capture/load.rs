@@ -6,7 +6,12 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     programs::{RawTracePoint, loaded_programs},
 };
-use sensor_common::{flow::FlowOffsets, offsets::Offsets, record::HANDSHAKE_BYTES};
+use sensor_common::{
+    flow::FlowOffsets,
+    offsets::Offsets,
+    record::HANDSHAKE_BYTES,
+    target::{ALL, ENTRIES_A_VALUE, PROCESSES},
+};
 
 use super::{CaptureError, Kernel, Settings};
 
@@ -19,6 +24,9 @@ const WAKE_SHARE: u32 = 4;
 
 /// Pipes that are followed, and writers whose losses are told apart.
 pub(super) const LOG_ENTRIES: u32 = 8192;
+/// Calls of OpenSSL in progress, sessions that are on a known socket, and hellos that are remembered for them.
+pub(super) const TLS_ENTRIES: u32 = 16_384;
+const TLS_UNUSED: u32 = 64;
 /// A ring buffer that is not used.
 const UNUSED_RING_BYTES: u32 = 64 * 1024;
 
@@ -49,9 +57,11 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     // What nobody asked for takes no more memory than a map must: a page, an entry.
     let log_ring_bytes = settings.log_ring_bytes.unwrap_or(UNUSED_RING_BYTES);
     let log_entries = if settings.log_ring_bytes.is_some() { LOG_ENTRIES } else { 1 };
+    let targets = if settings.target_mode == ALL { 1 } else { PROCESSES / ENTRIES_A_VALUE };
     let flows = settings.flows && kernel.flow_offsets.is_some();
     let dns_port = if flows { u32::from(settings.dns_port) } else { 0 };
     let handshake_bytes = if settings.tls { HANDSHAKE_BYTES } else { 0 };
+    let sessions = if settings.plaintext { TLS_ENTRIES } else { TLS_UNUSED };
     // The programs have no relocations against the kernel's types: they need not be parsed here.
     EbpfLoader::new()
         .btf(None)
@@ -59,6 +69,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("FLOW_OFFSETS", &FlowOffsetsPod(kernel.flow_offsets.unwrap_or_default()), true)
         .override_global("HEAD_BYTES", &settings.head_bytes, true)
         .override_global("HANDSHAKE_BYTES", &handshake_bytes, true)
+        .override_global("READS_TLS", &u32::from(settings.plaintext), true)
         .override_global("SENSOR_TGID", &own, true)
         .override_global("TARGET_MODE", &settings.target_mode, true)
         .override_global("FLOWS", &u32::from(flows), true)
@@ -66,11 +77,15 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("WAKE_BYTES", &wake_bytes, true)
         .override_global("LOG_WAKE_BYTES", &log_wake_bytes, true)
         .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("TARGETS", targets)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("LOGS", log_ring_bytes)
         .map_max_entries("PIPES", log_entries)
         .map_max_entries("LOG_LOST", log_entries)
         .map_max_entries("CONNECTIONS", settings.max_connections)
+        .map_max_entries("TLS_CALLS", sessions)
+        .map_max_entries("TLS_SESSIONS", sessions)
+        .map_max_entries("TLS_HELLOS", sessions)
         .load(OBJECT)
         .map_err(|error| CaptureError::kernel("load", "the eBPF object", error))
 }

@@ -106,8 +106,7 @@ impl LogCapture {
     /// How full the map of followed pipes is. Counts the entries one by one: ask seldom.
     #[must_use]
     pub fn fill(&self) -> Fill {
-        let used = self.pipes.0.keys().filter_map(Result::ok).count() as u64;
-        Fill { used, capacity: u64::from(LOG_ENTRIES) }
+        Fill::of(&self.pipes.0, LOG_ENTRIES)
     }
 
     /// The map of followed pipes.

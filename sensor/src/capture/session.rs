@@ -1,19 +1,21 @@
 //! A running capture.
 
-use std::{io::ErrorKind, path::Path};
+use std::path::Path;
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
 
 use super::{
-    Capability, CaptureError, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
+    Capability, CaptureError, Fill, Flows, Kernel, LogCapture, Record, Route, Settings, VMLINUX, attach,
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
+    plaintext::{Plaintext, Probed},
+    targets::Targets,
 };
 use crate::protocol;
 
@@ -27,7 +29,7 @@ unsafe impl Pod for ConnectionPod {}
 pub struct Capture {
     events: AsyncFd<RingBuf<MapData>>,
     connections: HashMap<MapData, u64, ConnectionPod>,
-    targets: HashMap<MapData, u32, u32>,
+    targets: Targets,
     counters: PerCpuArray<MapData, u64>,
     route: Route,
     refused: Vec<(Route, CaptureError)>,
@@ -36,6 +38,7 @@ pub struct Capture {
     rejected: u64,
     logs: Option<LogCapture>,
     flows: Option<Flows>,
+    plaintext: Option<Plaintext>,
     missed: Missed,
     ebpf: Ebpf,
 }
@@ -53,15 +56,6 @@ pub struct Drained {
 const RECORD_HEADER: u64 = 8;
 /// Records start at multiples of this many bytes.
 const RECORD_ALIGNMENT: usize = 8;
-
-/// How full something is.
-#[derive(Clone, Copy, Debug)]
-pub struct Fill {
-    /// Entries or bytes in use.
-    pub used: u64,
-    /// The most there can be.
-    pub capacity: u64,
-}
 
 impl Capture {
     /// Probes the kernel, loads and attaches. `log_level` is aya-log's: 0 compiles the messages out.
@@ -94,14 +88,21 @@ impl Capture {
         };
         let wants_dns = settings.dns_port != 0;
         let flows = settings.flows.then(|| Flows::start(&mut ebpf, &kernel, route, wants_dns)).transpose()?;
+        let plaintext =
+            settings.plaintext.then(|| Plaintext::start(&mut ebpf)).and_then(|started| match started {
+                Ok(plaintext) => Some(plaintext),
+                Err(error) => {
+                    tracing::warn!("what is inside TLS is not read: {error}");
+                    None
+                }
+            });
         // SAFETY: the function has no preconditions. What was needed for loading is given back to the system.
         unsafe { libc::malloc_trim(0) };
         let events = RingBuf::try_from(take(&mut ebpf, "EVENTS")?)
             .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
         let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
             .map_err(|error| CaptureError::kernel("open", "CONNECTIONS", error))?;
-        let targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)
-            .map_err(|error| CaptureError::kernel("open", "TARGETS", error))?;
+        let targets = Targets::new(&mut ebpf, settings.target_mode)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| CaptureError::kernel("open", "COUNTERS", error))?;
         // SAFETY: the ring buffer owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
@@ -119,6 +120,7 @@ impl Capture {
             rejected: 0,
             logs,
             flows,
+            plaintext,
             missed: Missed::of(&ebpf),
             ebpf,
         })
@@ -195,6 +197,12 @@ impl Capture {
         self.flows.as_mut()
     }
 
+    /// What is told of the probes that read what is inside TLS; `None` when that is not asked for, or not possible.
+    #[must_use]
+    pub fn probed(&self) -> Option<&Probed> {
+        self.plaintext.as_ref().map(Plaintext::probed)
+    }
+
     /// Records that were not whole or of no known kind; expected 0.
     #[must_use]
     pub fn rejected(&self) -> u64 {
@@ -213,24 +221,9 @@ impl Capture {
         protocol::Progress { connection, streams }
     }
 
-    /// Enters a process in the map of targets, with a value of [`sensor_common::target`].
-    ///
-    /// # Errors
-    /// When the map is full.
-    pub fn target(&mut self, tgid: u32, entry: u32) -> Result<(), CaptureError> {
-        self.targets.insert(tgid, entry, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
-    }
-
-    /// Takes a process out of the map of targets, if it is there.
-    ///
-    /// # Errors
-    /// When the map of targets cannot be changed.
-    pub fn untarget(&mut self, tgid: u32) -> Result<(), CaptureError> {
-        match self.targets.remove(&tgid) {
-            Ok(()) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(CaptureError::kernel("change", "TARGETS", error)),
-        }
+    /// Gives a process its entry in the map of targets, or takes it: a value of [`sensor_common::target`].
+    pub fn target(&mut self, tgid: u32, entry: u8) {
+        self.targets.enter(tgid, entry);
     }
 
     /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled
@@ -284,16 +277,14 @@ impl Capture {
         self.missed.read()
     }
 
-    /// How full the maps of connections and of targets are, by name. Counts the entries one by one: ask seldom.
-    #[must_use]
-    pub fn fills(&self) -> [(&'static str, Fill); 2] {
-        let fill = |used: usize, capacity: u32| Fill { used: used as u64, capacity: u64::from(capacity) };
-        let connections = self.connections.keys().filter_map(Result::ok).count();
-        let targets = self.targets.keys().filter_map(Result::ok).count();
-        [
-            ("connections", fill(connections, self.max_connections)),
-            ("targets", fill(targets, sensor_common::target::CAPACITY)),
-        ]
+    /// How full the maps of connections, of targets and of OpenSSL's calls in progress are, by name. Counts the entries one by
+    /// one: ask seldom.
+    pub fn fills(&self) -> impl Iterator<Item = (&'static str, Fill)> {
+        let targets =
+            Fill { used: self.targets.count() as u64, capacity: u64::from(sensor_common::target::PROCESSES) };
+        [("connections", Fill::of(&self.connections, self.max_connections)), ("targets", targets)]
+            .into_iter()
+            .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
     }
 
     /// Size of the ring buffer, in bytes.

@@ -53,6 +53,8 @@ pub struct Settings {
     pub target_mode: u32,
     /// Whether TLS handshakes are told.
     pub tls: bool,
+    /// Whether plaintext is read from OpenSSL's calls.
+    pub plaintext: bool,
     /// Whether connections are followed below HTTP.
     pub flows: bool,
     /// Port of the name service whose clients are followed with the connections; 0 leaves them alone.

@@ -89,6 +89,7 @@ impl Config {
             log_ring_bytes: self.follows_logs().then_some(self.logs.ring_bytes),
             target_mode: self.target_mode(),
             tls: self.flow.enabled && self.flow.tls.enabled,
+            plaintext: self.capture.tls,
             flows: self.flow.enabled,
             dns_port: if self.flow.dns.enabled { self.flow.dns.port } else { 0 },
         }
@@ -108,8 +109,11 @@ pub struct Capture {
     /// memory. What finds it full is lost and counted.
     pub ring_bytes: u32,
     /// Connections that the kernel side follows at once: 64 to 4194304. What opens beyond that is not seen, and
-    /// counted.
+    /// counted. One of TLS whose plaintext is read counts twice.
     pub max_connections: u32,
+    /// Whether what is inside TLS is read where programs hand it to OpenSSL: its functions `SSL_read` and `SSL_write` are
+    /// probed in each library and program that has them, which costs each call some microseconds.
+    pub tls: bool,
 }
 
 impl Default for Capture {
@@ -119,6 +123,7 @@ impl Default for Capture {
             head_bytes: sensor_common::record::HEAD_DEFAULT,
             ring_bytes: 16 * 1024 * 1024,
             max_connections: 32_768,
+            tls: false,
         }
     }
 }

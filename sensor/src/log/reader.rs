@@ -15,7 +15,7 @@ use super::filter::Filtered;
 use super::masked::mask;
 use super::record::Record;
 use super::streams::Streams;
-use crate::capture::{CaptureError, LogCapture, LogRecord, priority};
+use crate::capture::{CaptureError, Fill, LogCapture, LogRecord, priority};
 use crate::config;
 use crate::mask::Masker;
 use crate::metric::{Shared, family};
@@ -47,8 +47,6 @@ const METRICS: Duration = Duration::from_secs(1);
 const LAST_WORDS: Duration = Duration::from_secs(10);
 const RING: &str = "logs";
 const PIPE_MAP: &str = "pipes";
-/// How often the entries of the kernel's map are counted, in measurements: it takes a system call an entry.
-const COUNT_ENTRIES_EVERY: u32 = 5;
 
 /// The running reader.
 pub struct Reader {
@@ -72,6 +70,8 @@ struct Work {
     writes: u64,
     fill: f64,
     measured: u32,
+    /// Starts of programs that were not told, as far as they were made up for.
+    starts_lost: u64,
     lost: Arc<AtomicU64>,
 }
 
@@ -109,6 +109,7 @@ impl Reader {
             writes: 0,
             fill: 0.0,
             measured: 0,
+            starts_lost: 0,
             lost: Arc::clone(&lost),
         };
         let (stopped, all_closed) = (Arc::clone(&stop), Arc::clone(&closed));
@@ -216,6 +217,12 @@ impl Work {
             }
         };
         let of = |counter: LogCounter| kernel[counter as usize];
+        let starts_lost = of(LogCounter::StartLost);
+        if std::mem::replace(&mut self.starts_lost, starts_lost) != starts_lost
+            && let Err(error) = self.streams.look(self.capture.pipes(), &mut self.engine)
+        {
+            tracing::warn!("standard streams of programs whose start was lost are not followed: {error}");
+        }
         let dropped: u64 = self.sinks.iter().map(|sink| sink.dropped()).sum();
         let (lines, counts) = (self.engine.line_counts(), self.engine.counts());
         let causes = LogCounter::ALL
@@ -223,7 +230,7 @@ impl Work {
             .filter_map(|counter| Some((counter.cause()?, of(counter))))
             .chain([("log_rejected_record", self.capture.rejected()), ("log_output", dropped)])
             .chain([("log_broken_line", lines.broken), ("log_cut_line", lines.cut)]);
-        let pipes = self.measured.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| self.capture.fill());
+        let pipes = self.measured.is_multiple_of(Fill::EVERY).then(|| self.capture.fill());
         self.measured = self.measured.wrapping_add(1);
         let mut registry = self.registry.lock();
         let own = registry.own();

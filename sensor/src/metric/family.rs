@@ -140,6 +140,8 @@ pub static OWN: &[&Family] = &[
     &DNS_NAMES_FOLDED,
     &TLS_NAMES_FOLDED,
     &CAPABILITY,
+    &PROBED_FILES,
+    &PROBE_MISSES,
     &PROCESS_CPU,
     &PROCESS_MEMORY,
     &PROCESS_START,

@@ -7,7 +7,7 @@ use crate::trace::SpanIds;
 /// `GET /items/7?q=1`, answered with 200 and 512 bytes: first byte after 2 ms, last after 6 ms.
 pub(crate) fn exchange() -> Exchange {
     Exchange {
-        connection: Connection { id: 1, key: 1 },
+        connection: Connection { id: 1, key: 8 },
         request_number: 1,
         role: Role::Server,
         endpoints: Endpoints {

@@ -4,15 +4,13 @@ use sensor_common::cause::Counter;
 
 use super::Sinks;
 use crate::{
-    capture::{Capability, Capture},
+    capture::{Capability, Capture, Fill},
     mask::{Masker, gate_hits},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
     trace::Joiner,
 };
 
-/// How often the entries of the kernel's maps are counted, in updates: it takes a system call an entry.
-const COUNT_ENTRIES_EVERY: u32 = 5;
 const KERNEL_LAYER: &str = "kernel";
 const FULL_LAYER: &str = "full";
 const CARD_RULE: &str = "card";
@@ -105,7 +103,7 @@ impl Own {
             ])
             .collect();
         self.lost = lost.iter().map(|(_, count)| count).sum();
-        let fills = self.updates.is_multiple_of(COUNT_ENTRIES_EVERY).then(|| capture.fills());
+        let fills = self.updates.is_multiple_of(Fill::EVERY).then(|| capture.fills().collect::<Vec<_>>());
         self.updates = self.updates.wrapping_add(1);
 
         let mut registry = registry.lock();
@@ -128,6 +126,12 @@ impl Own {
         }
         for (capability, there) in Capability::answered() {
             own.set(&family::CAPABILITY, &[capability.name()], f64::from(u8::from(there)));
+        }
+        if let Some(probed) = capture.probed() {
+            own.set(&family::PROBED_FILES, &[], probed.files() as f64);
+            for (cause, count) in probed.misses() {
+                own.set(&family::PROBE_MISSES, &[cause], count as f64);
+            }
         }
         own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
         own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);

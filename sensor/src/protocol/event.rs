@@ -31,6 +31,14 @@ pub struct Connection {
     pub key: u64,
 }
 
+impl Connection {
+    /// Whether it is what is inside a connection of TLS.
+    #[must_use]
+    pub const fn is_plaintext_of_tls(self) -> bool {
+        self.key & sensor_common::connection::PLAINTEXT != 0
+    }
+}
+
 /// Both ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {

@@ -119,7 +119,7 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
     list.number("server.port", server.port());
     match exchange.role {
         Role::Server => {
-            list.text("url.scheme", "http");
+            list.text("url.scheme", scheme(exchange));
             if let Some(path) = exchange.path.as_deref().filter(|path| !path.is_empty()) {
                 list.text("url.path", path);
             }
@@ -152,7 +152,11 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
     list.into_list()
 }
 
-/// `http://host[:port]/path?query`, as far as it is certain: `None` when the path is not known, or when the request
+fn scheme(exchange: &Exchange) -> &'static str {
+    if exchange.connection.is_plaintext_of_tls() { "https" } else { "http" }
+}
+
+/// `http://host[:port]/path?query`, or `https`, as far as it is certain: `None` when the path is not known, or when the request
 /// names a host that can't be one. A request without a host went to the address that was connected to.
 fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -> Option<String> {
     let path = exchange.path.as_deref()?;
@@ -174,7 +178,8 @@ fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -
     // `OPTIONS *` asks of the server as a whole.
     let path = if path == "*" { "" } else { path };
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    Some(format!("http://{authority}{path}{query}"))
+    let scheme = scheme(exchange);
+    Some(format!("{scheme}://{authority}{path}{query}"))
 }
 
 /// Attributes of a span, in the order in which they are added.

@@ -89,6 +89,20 @@ pub static CAPABILITY: Family = level(
      was asked for. `sensor check` tells the reasons.",
     &["name"],
 );
+/// Files whose OpenSSL functions are probed.
+pub static PROBED_FILES: Family = gauge(
+    "sensor_tls_probed_files",
+    "1",
+    "Libraries and programs whose OpenSSL functions are probed, because a process uses them.",
+    &[],
+);
+/// What of that went wrong.
+pub static PROBE_MISSES: Family = counter(
+    "sensor_tls_probe_misses_total",
+    "Files with OpenSSL's functions that were not probed: the kernel refused (`attach`), or 256 were already (`limit`); and times \
+     that reports of programs that start found no room (`reports_lost`), after which all processes are looked at.",
+    &["cause"],
+);
 /// Processor time of the daemon.
 pub static PROCESS_CPU: Family = Family {
     name: "process_cpu_seconds_total",

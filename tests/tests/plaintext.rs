@@ -1,0 +1,308 @@
+//! What is inside TLS, read where programs hand it to OpenSSL: the same exchanges as without TLS, each on its own socket.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tests::calls::{Calls, Role, calls};
+use tests::cards::{card, masked};
+use tests::https::{Certificate, Nginx};
+use tests::link::free_port;
+use tests::process::{Process, program};
+use tests::sensor::{Options, Sensor, lost};
+use tests::spans::Span;
+use tests::wait::{load_seconds, patience, wait_until};
+
+fn sensor() -> Sensor {
+    Options::default().capture("tls", "true").spans().start()
+}
+
+/// What of TLS was not told.
+fn untold(sensor: &Sensor) -> Calls {
+    let causes = ["tls_no_socket", "tls_unclear", "tls_busy"];
+    lost(&sensor.metrics()).into_iter().filter(|(cause, _)| causes.contains(&cause.as_str())).collect()
+}
+
+#[test]
+fn curl_and_nginx() {
+    // One is older than the sensor, the other younger.
+    let older = Nginx::start("TLSv1.2", "");
+    let sensor = sensor();
+    let younger = Nginx::start("TLSv1.3", "");
+    for server in [&older, &younger] {
+        let _ = server.curl(&[], &["/first", "/missing", "/last"]);
+        let _ = server.curl(&["--data", "a=b"], &["/first"]);
+        let expected = calls(&[
+            ("GET /first 200", 1),
+            ("GET /missing 404", 1),
+            ("GET /last 200", 1),
+            ("POST /first 200", 1),
+        ]);
+        sensor.expect_both(server.port, &expected);
+    }
+    let spans = sensor.expect_spans(Role::Client, younger.port, 4);
+    assert!(
+        spans.iter().all(|span| span.attribute("url.full").starts_with("https://shop.test/")),
+        "{spans:?}"
+    );
+    let spans = sensor.expect_spans(Role::Server, older.port, 4);
+    assert!(spans.iter().all(|span| span.attribute("url.scheme") == "https"), "{spans:?}");
+    assert_eq!(untold(&sensor), Calls::new());
+}
+
+/// Frames are walked as they are without TLS.
+#[test]
+fn http2() {
+    let server = Nginx::start("TLSv1.2 TLSv1.3", "http2");
+    let sensor = sensor();
+    let _ = server.curl(&["--http2", "-w", "%{http_version}"], &["/first", "/missing", "/first"]);
+    sensor.expect_both(server.port, &calls(&[("GET /first 200", 2), ("GET /missing 404", 1)]));
+    let spans = sensor.expect_spans(Role::Server, server.port, 3);
+    assert!(spans.iter().all(|span| span.attribute("network.protocol.version") == "2"), "{spans:?}");
+    assert_eq!(untold(&sensor), Calls::new());
+}
+
+#[test]
+fn cards_are_masked_before_they_leave_the_kernel() {
+    const MASKED: [(&str, &str); 2] = [("rule", "card"), ("layer", "kernel")];
+    // It is older, so that its library is probed before the first request.
+    let server = Nginx::start("TLSv1.3", "");
+    let sensor = sensor();
+    let before = sensor.metrics().count("sensor_masked_total", &MASKED);
+    let number = card(7);
+    let _ = server.curl(&[], &[&format!("/pay/{number}")]);
+    for role in [Role::Client, Role::Server] {
+        let spans = sensor.expect_spans(role, server.port, 1);
+        assert_eq!(spans[0].path(), format!("/pay/{}", masked(&number)));
+    }
+    wait_until("what was masked to be counted", patience(20), || {
+        (sensor.metrics().count("sensor_masked_total", &MASKED) >= before + 2).then_some(())
+    });
+}
+
+/// Lines of a client: what it asked for, and from which port.
+fn told(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(path, port)| (path.to_owned(), port.to_owned()))
+        .collect()
+}
+
+/// Each path was asked for from the port that the client and the server tell.
+fn expect_ports(spans: &[Span], told: &BTreeMap<String, String>) {
+    let seen: BTreeMap<String, String> =
+        spans.iter().map(|span| (span.path().to_owned(), span.attribute("client.port").to_owned())).collect();
+    assert_eq!(seen, *told);
+}
+
+/// A thread a connection, all at once: Python, whose OpenSSL has the socket, as nginx's has.
+#[test]
+fn a_hundred_connections_of_python_and_nginx() {
+    let server = Nginx::start("TLSv1.2 TLSv1.3", "");
+    let sensor = sensor();
+    let text = "import http.client, ssl, threading\n\
+         context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
+         context.check_hostname = False\n\
+         ready, lines = threading.Barrier(100), []\n\
+         def one(number):\n\
+        \x20   connection = http.client.HTTPSConnection('127.0.0.1', PORT, context=context, timeout=60)\n\
+        \x20   connection.connect()\n\
+        \x20   ready.wait()\n\
+        \x20   for turn in range(3):\n\
+        \x20       path = f'/c/n{number}t{turn}'\n\
+        \x20       connection.request('GET', path)\n\
+        \x20       port = connection.getresponse().read().decode()\n\
+        \x20       assert port == str(connection.sock.getsockname()[1])\n\
+        \x20       lines.append(f'{path} {port}')\n\
+         threads = [threading.Thread(target=one, args=[number]) for number in range(100)]\n\
+         [thread.start() for thread in threads]\n\
+         [thread.join() for thread in threads]\n\
+         print(*lines, sep='\\n')\n";
+    let script = server.certificate.script(".py", &text.replace("PORT", &server.port.to_string()));
+    let told = told(&Process::start(program("python3").arg(script)).succeed(120));
+    assert_eq!(told.len(), 300);
+    expect_ports(&sensor.expect_spans(Role::Server, server.port, 300), &told);
+    let _ = sensor.expect_spans(Role::Client, server.port, 300);
+    assert_eq!(untold(&sensor), Calls::new());
+}
+
+/// One thread for all connections, and an OpenSSL that never touches a socket: Node.js, which has it in its program.
+#[test]
+fn a_hundred_connections_of_node() {
+    let certificate = Certificate::new();
+    let ports = [free_port(), free_port()];
+    let server = certificate.script(
+        ".js",
+        "const https = require('https'), fs = require('fs');\n\
+         const [key, cert] = ['key', 'certificate'].map(name => fs.readFileSync(`DIRECTORY/${name}.pem`));\n\
+         let open = process.argv.slice(2).length;\n\
+         for (const port of process.argv.slice(2))\n\
+         \x20 https.createServer({key, cert, keepAliveTimeout: 60000}, (request, answer) => {\n\
+         \x20   if (request.url.startsWith('/missing')) answer.statusCode = 404;\n\
+         \x20   answer.end(String(request.socket.remotePort));\n\
+         \x20 }).listen(port, '127.0.0.1', () => { if (--open === 0) console.log('listening'); });\n",
+    );
+    let mut node = program("node");
+    let mut server = Process::start(node.arg(server).args(ports.map(|port| port.to_string())));
+    let _ = server.line("listening");
+    let sensor = sensor();
+    let client = certificate.script(
+        ".js",
+        "const https = require('https'), fs = require('fs');\n\
+         const ca = fs.readFileSync('DIRECTORY/certificate.pem'), ports = process.argv.slice(2);\n\
+         const agent = new https.Agent({keepAlive: true, maxSockets: 50, ca, servername: 'shop.test'});\n\
+         const get = number => new Promise((good, bad) => {\n\
+         \x20 const port = ports[number % ports.length], path = `/c/p${port}n${number}`;\n\
+         \x20 https.get({host: '127.0.0.1', port, path, agent, servername: 'shop.test'}, answer => {\n\
+         \x20   let body = '';\n\
+         \x20   answer.on('data', data => body += data);\n\
+         \x20   answer.on('end', () => { console.log(path, body); good(); });\n\
+         \x20 }).on('error', bad);\n\
+         });\n\
+         Promise.all([...Array(400).keys()].map(get)).then(() => process.exit(0),\n\
+         \x20 error => { console.error(error); process.exit(1); });\n",
+    );
+    let mut node = program("node");
+    let told = told(&Process::start(node.arg(client).args(ports.map(|port| port.to_string()))).succeed(120));
+    assert_eq!(told.len(), 400);
+    let mut served = Vec::new();
+    for port in ports {
+        served.extend(sensor.expect_spans(Role::Server, port, 200));
+        // The client's sockets are told apart by where they lead.
+        let spans = sensor.expect_spans(Role::Client, port, 200);
+        let start = format!("/c/p{port}n");
+        assert!(spans.iter().all(|span| span.path().starts_with(&start)), "port {port}: {spans:?}");
+    }
+    expect_ports(&served, &told);
+    assert_eq!(untold(&sensor), Calls::new());
+}
+
+/// How many probes and rings of reports a process holds.
+fn held(pid: u32) -> usize {
+    let is_one = |path: &Path| fs::read_link(path).is_ok_and(|to| to == Path::new("anon_inode:[perf_event]"));
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("the sensor's descriptors");
+    open.filter_map(Result::ok).filter(|entry| is_one(&entry.path())).count()
+}
+
+/// A copy of OpenSSL's library in this directory.
+fn copy_library(directory: &Path) -> PathBuf {
+    let library =
+        Path::new("/usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)).join("libssl.so.3");
+    let copied = directory.join("libssl.so.3");
+    let _ = fs::copy(library, &copied).expect("copy the library");
+    copied
+}
+
+/// A library is probed when a process has mapped it, however late that does, and left alone when the last user has ended, be it
+/// one that has mapped nothing itself.
+#[test]
+fn probes_come_and_go_with_their_users() {
+    const LOG: &str = "info,sensor::capture::plaintext=debug";
+    let sensor = Options::default().capture("tls", "true").spans().argument("--log").argument(LOG).start();
+    let certificate = Certificate::new();
+    let copied = copy_library(certificate.directory());
+    let inode = fs::metadata(&copied).expect("the copy").ino();
+    let says = |start: &str| {
+        wait_until(start, patience(30), || {
+            sensor.stderr().contains(&format!("{start} inode {inode} ")).then_some(())
+        });
+    };
+    let script = certificate.script(
+        ".py",
+        "import ctypes, os, signal\n\
+         ctypes.CDLL('DIRECTORY/libssl.so.3')\n\
+         if os.fork(): os._exit(0)\n\
+         while True: signal.pause()\n",
+    );
+    let mut process = Process::start(program("python3").arg(script));
+    assert!(process.wait(30).success());
+    says("OpenSSL's functions are probed in");
+    assert!(held(sensor.id()) >= 11);
+    let gone = format!("the last user is gone of inode {inode} ");
+    assert!(!sensor.stderr().contains(&gone), "{}", sensor.stderr());
+    // With it the child that is left.
+    drop(process);
+    says("the last user is gone of");
+}
+
+/// Programs with a library of their own each, half of them killed in the middle of a call, leave behind neither probes nor notes of
+/// calls nor memory.
+#[test]
+fn programs_come_and_go() {
+    /// What the allocator keeps of what was freed.
+    const MEMORY_TOLERANCE: f64 = 4.0 * 1024.0 * 1024.0;
+    /// So many libraries are probed at once from then on: each is for ten seconds longer than it is used.
+    const WARM_UP: Duration = Duration::from_secs(15);
+    let server = Nginx::start("TLSv1.3", "");
+    let reader = server.certificate.script(
+        ".py",
+        &"import socket, ssl\n\
+         context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
+         plain = socket.create_connection(('127.0.0.1', PORT))\n\
+         s = context.wrap_socket(plain, server_hostname='shop.test')\n\
+         print('reading', flush=True)\n\
+         s.recv(1)\n"
+            .replace("PORT", &server.port.to_string()),
+    );
+    let sensor = sensor();
+    let count = |name: &str, labels: &[(&str, &str)]| sensor.metrics().count(name, labels);
+    let probed = || count("sensor_tls_probed_files", &[]);
+    let noted = || count("sensor_map_entries", &[("map", "tls_calls")]);
+    let memory = || sensor.metrics().sum("process_resident_memory_bytes", &[]);
+
+    // Of what is found at the start the counts are right.
+    let mut blocked = Process::start(program("python3").arg(&reader));
+    let _ = blocked.line("reading");
+    wait_until("its call to be noted", patience(20), || (noted() == 1).then_some(()));
+    let probed_before = probed();
+    let held_before = held(sensor.id());
+    drop(blocked);
+
+    let mut runs = 0;
+    let mut churn = |time: Duration| {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            let directory = TempDir::new().expect("make a directory");
+            let _ = copy_library(directory.path());
+            let mut curl = program("curl");
+            let _ = server.get(curl.env("LD_LIBRARY_PATH", directory.path()), &[], &["/first"]);
+            let mut python = program("python3");
+            let mut python = Process::start(python.arg(&reader).env("LD_LIBRARY_PATH", directory.path()));
+            let _ = python.line("reading");
+            runs += 1;
+        }
+    };
+    churn(WARM_UP);
+    let memory_before = memory();
+    churn(Duration::from_secs(load_seconds()));
+    assert!(probed() > probed_before, "some are still probed");
+    wait_until("the probes to be gone", patience(60), || (probed() <= probed_before).then_some(()));
+    wait_until("the calls to be gone", patience(20), || (noted() == 0).then_some(()));
+    let descriptors = || (held(sensor.id()) <= held_before).then_some(());
+    wait_until("their descriptors to be closed", patience(60), descriptors);
+    let memory_after = memory();
+    assert!(
+        memory_after <= memory_before + MEMORY_TOLERANCE,
+        "{memory_before} bytes resident before, {memory_after} after {runs} programs"
+    );
+    sensor.expect(Role::Server, server.port, &calls(&[("GET /first 200", runs)]));
+    for cause in ["attach", "limit", "reports_lost"] {
+        assert_eq!(count("sensor_tls_probe_misses_total", &[("cause", cause)]), 0, "{cause}");
+    }
+    assert_eq!(untold(&sensor), Calls::new());
+}
+
+/// Off is off.
+#[test]
+fn nothing_is_probed_unless_asked_for() {
+    let sensor = Options::default().capture("tls", "false").spans().start();
+    let server = Nginx::start("TLSv1.3", "");
+    let _ = server.curl(&[], &["/first"]);
+    sensor.expect_both(server.port, &Calls::new());
+    assert_eq!(held(sensor.id()), 0);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, server.port)).is_ok());
+}
