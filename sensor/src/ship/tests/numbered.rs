@@ -9,15 +9,18 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Tra
 use super::*;
 use crate::ship::loki::proto::PushRequest;
 
+/// The number of a stream, and that of a line or span in it.
+type Item = (u32, u64);
+
 /// A signal whose requests may be under way at once.
 #[derive(Clone, Copy)]
 pub(super) struct Kind {
     pub(super) signal: Signal,
     pub(super) wire: fn() -> Wire,
-    /// A batch of a stream's number and the number of each of its items, which have so many bytes.
-    encode: fn(&[(u32, u64)], usize) -> Vec<u8>,
+    /// A batch of items, each of so many bytes.
+    encode: fn(&[Item], usize) -> Vec<u8>,
     /// The same of a body.
-    decode: fn(&[u8]) -> Vec<(u32, u64)>,
+    decode: fn(&[u8]) -> Vec<Item>,
 }
 
 pub(super) const KINDS: [Kind; 2] = [
@@ -92,7 +95,7 @@ impl Numbers {
     }
 }
 
-fn lines(numbered: &[(u32, u64)], bytes: usize) -> Vec<u8> {
+fn lines(numbered: &[Item], bytes: usize) -> Vec<u8> {
     let mut batch = loki::Batch::default();
     for (stream, number) in numbered {
         batch.push(loki::Line {
@@ -106,7 +109,7 @@ fn lines(numbered: &[(u32, u64)], bytes: usize) -> Vec<u8> {
     batch.take().unwrap().encode_to_vec()
 }
 
-fn of_lines(body: &[u8]) -> Vec<(u32, u64)> {
+fn of_lines(body: &[u8]) -> Vec<Item> {
     let body = snap::raw::Decoder::new().decompress_vec(body).unwrap();
     let request = PushRequest::decode(&*body).unwrap();
     let of_stream = |stream: loki::proto::Stream| {
@@ -117,7 +120,7 @@ fn of_lines(body: &[u8]) -> Vec<(u32, u64)> {
     request.streams.into_iter().flat_map(of_stream).collect()
 }
 
-fn spans(numbered: &[(u32, u64)], bytes: usize) -> Vec<u8> {
+fn spans(numbered: &[Item], bytes: usize) -> Vec<u8> {
     let mut processes: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
     for (process, number) in numbered {
         let span = Span { name: "x".repeat(bytes), end_time_unix_nano: *number, ..Span::default() };
@@ -131,7 +134,7 @@ fn spans(numbered: &[(u32, u64)], bytes: usize) -> Vec<u8> {
     TracesData { resource_spans: processes.into_iter().map(of_process).collect() }.encode_to_vec()
 }
 
-fn of_spans(body: &[u8]) -> Vec<(u32, u64)> {
+fn of_spans(body: &[u8]) -> Vec<Item> {
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(body).read_to_end(&mut bytes).unwrap();
     let of_process = |process: ResourceSpans| {
