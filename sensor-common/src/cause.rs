@@ -25,24 +25,22 @@ pub enum Counter {
     VectorTooLong = 8,
     /// Kernel memory at an offset that the BTF named could not be read.
     KernelMemory = 9,
-    /// The map of target processes was full, so the child of a target is not followed.
-    TargetsFull = 10,
     /// The map of system calls in progress was full, so a call was not seen.
-    InFlightFull = 11,
+    InFlightFull = 10,
     /// An operation had more HTTP/2 frames than the programs walk: where the next begins is found anew later.
-    FramesTooMany = 12,
+    FramesTooMany = 11,
     /// Where an HTTP/2 frame should begin there is none: as above.
-    FramesUnclear = 13,
+    FramesUnclear = 12,
     /// Card numbers masked before a record was written.
-    CardsMasked = 14,
+    CardsMasked = 13,
     /// The program that masks and tells a head could not be reached.
-    Untold = 15,
+    Untold = 14,
     /// Plaintext of a TLS session that has not shown which socket is its own.
-    TlsNoSocket = 16,
+    TlsNoSocket = 15,
     /// Plaintext of a call in which another socket was touched than the session's own, several, or one that is not TLS.
-    TlsUnclear = 17,
+    TlsUnclear = 16,
     /// Plaintext of a call that found no room to be looked at: others that were preempted on this processor had it.
-    TlsBusy = 18,
+    TlsBusy = 17,
 }
 
 impl Counter {
@@ -58,7 +56,6 @@ impl Counter {
         Self::LengthOnly,
         Self::VectorTooLong,
         Self::KernelMemory,
-        Self::TargetsFull,
         Self::InFlightFull,
         Self::FramesTooMany,
         Self::FramesUnclear,
@@ -70,7 +67,7 @@ impl Counter {
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 19;
+    pub const LEN: u32 = 18;
 
     /// Whether a count is something that was not seen; the others only tell what was.
     #[must_use]
@@ -92,7 +89,6 @@ impl Counter {
             Self::LengthOnly => "length_only",
             Self::VectorTooLong => "vector_too_long",
             Self::KernelMemory => "kernel_memory",
-            Self::TargetsFull => "targets_full",
             Self::InFlightFull => "in_flight_full",
             Self::FramesTooMany => "frames_too_many",
             Self::FramesUnclear => "frames_unclear",

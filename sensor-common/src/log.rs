@@ -127,6 +127,9 @@ pub enum LogCounter {
     KernelMemory = 10,
     /// The map of pipes was full, so a new process's streams are not followed.
     PipesFull = 11,
+    /// The ring buffer had no room for the start of a program, or that could not be read: its streams are followed when the
+    /// daemon next looks at the processes that run.
+    StartLost = 12,
 }
 
 impl LogCounter {
@@ -144,10 +147,11 @@ impl LogCounter {
         Self::UserMemory,
         Self::KernelMemory,
         Self::PipesFull,
+        Self::StartLost,
     ];
 
     /// How many slots there are.
-    pub const LEN: u32 = 12;
+    pub const LEN: u32 = 13;
 
     /// The name of the cause in metrics; `None` for what is no cause of its own.
     #[must_use]
@@ -165,6 +169,7 @@ impl LogCounter {
             Self::UserMemory => Some("log_user_memory"),
             Self::KernelMemory => Some("log_kernel_memory"),
             Self::PipesFull => Some("log_pipes_full"),
+            Self::StartLost => Some("log_start_lost"),
         }
     }
 }

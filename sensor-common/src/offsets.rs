@@ -41,6 +41,10 @@ pub struct Offsets {
     pub task_pid: u32,
     /// `task_struct.mm`
     pub task_mm: u32,
+    /// `task_struct.signal`
+    pub task_signal: u32,
+    /// `signal_struct.live` (an `atomic_t`, whose only member is the number)
+    pub signal_live: u32,
     /// `mm_struct.arg_start`
     pub mm_arg_start: u32,
     /// `mm_struct.arg_end`
@@ -121,6 +125,8 @@ impl Offsets {
         task_tgid: 0,
         task_pid: 0,
         task_mm: 0,
+        task_signal: 0,
+        signal_live: 0,
         mm_arg_start: 0,
         mm_arg_end: 0,
         binprm_file: 0,

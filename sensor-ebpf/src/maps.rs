@@ -1,8 +1,9 @@
 //! The maps, each with its bound and what happens there.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{HashMap, PerCpuArray, ProgramArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf},
 };
 use sensor_common::{
     cause::Counter,
@@ -50,10 +51,10 @@ pub(crate) static NEXT_TLS: ProgramArray = ProgramArray::with_max_entries(2, 0);
 pub(crate) static FRAME_SCRATCH: PerCpuArray<FrameScratch> =
     PerCpuArray::with_max_entries(2 + PLAINTEXT_SLOTS, 0);
 
-/// Target processes (`tgid`), consulted when only selected processes are targets. Full: a child of a target
-/// is not followed, and counted.
+/// The chosen processes, as [`target`] says; one value where all are targets. The daemon maps it into its memory.
 #[map]
-pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(target::CAPACITY, 0);
+pub(crate) static TARGETS: Array<u64> =
+    Array::with_max_entries(target::PROCESSES / target::ENTRIES_A_VALUE, BPF_F_MMAPABLE);
 
 /// What a call in progress was given, by thread (`pid_tgid`): written at its entry, taken at its return. Full:
 /// the call is not seen, and counted.

@@ -122,7 +122,7 @@ fn follow_plaintext(
     Ok(Some(connection))
 }
 
-/// The entry of a connection, if it is followed: only those of targets are, so no further look at the process is needed.
+/// The entry of a connection, if it is followed.
 #[inline(always)]
 pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
     CONNECTIONS.get_ptr_mut(sock)
@@ -156,12 +156,12 @@ fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
 /// followed yet is followed from here when a target begins a message.
 #[inline(always)]
 pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<Next, Counter> {
+    if !target::is_current() {
+        return Ok(Next::Done);
+    }
     let connection = match CONNECTIONS.get_ptr_mut(sock) {
         Some(connection) => connection,
         None => {
-            if !target::is_current() {
-                return Ok(Next::Done);
-            }
             let slot = SCRATCH.get_ptr_mut(ENTRY_SLOT).ok_or(Counter::KernelMemory)?;
             // SAFETY: the slot is this processor's, and only entries use it.
             let scratch = unsafe { &mut *slot };

@@ -60,14 +60,20 @@ fn work(directory: &Path) -> ! {
     let queue = Arc::new(Mutex::new(queue));
     let sender = Arc::clone(&queue);
     std::thread::spawn(move || deliver(&sender));
+    let mut random = rand::rng();
     loop {
         let mut queue = queue.lock().expect("no panic");
         // The number is what the payload is made of, so it is known before.
         let next = queue.next_number();
-        let number = queue.push(&payload(next), 1, 1_000).expect("push");
-        assert_eq!(number, next);
+        // As many as may wait while the disk is slow, or one.
+        let payloads: Vec<Vec<u8>> = (next..next + random.random_range(1..8)).map(payload).collect();
+        let batches: Vec<(&[u8], u32)> = payloads.iter().map(|payload| (payload.as_slice(), 1)).collect();
+        let numbers = queue.push_all(&batches, 1_000);
         drop(queue);
-        tell('a', number);
+        for (number, expected) in numbers.into_iter().zip(next..) {
+            assert_eq!(number.expect("push"), expected);
+            tell('a', expected);
+        }
     }
 }
 

@@ -123,9 +123,8 @@ fn it_goes_on_through_failures() {
 /// the new ones are read from where the kubelet puts them.
 #[test]
 fn it_goes_on_through_new_credentials() {
-    // Both files are read again after a minute, the wait between two attempts has grown to one by then, and an attempt that
-    // gets no answer is given up after 150 s.
-    const AGAIN: u64 = 300;
+    // Both files are read again after a minute, and the wait between two attempts has grown to one by then.
+    const AGAIN: u64 = 150;
     let api = ApiServer::start();
     let mut front = Front::start(api.address());
     front.trust(api.account());

@@ -1,12 +1,13 @@
 //! What programs write arrives at a receiver of logs: in order, once, with its labels, its severity and its trace.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tests::logs::{Piped, Script, ask, number, piped_server, warm_up};
 use tests::parallel::trace;
 use tests::receiver::Lines;
-use tests::sensor::{Options, SETTLE};
+use tests::sensor::{Options, SETTLE, Sensor};
 use tests::wait::{patience, wait_until};
 
 fn options(receiver: &Lines, spool: &TempDir, follow: &str) -> Options {
@@ -34,9 +35,8 @@ fn each_line_arrives_once_and_in_order() {
     wait_until("all lines", patience(120), || (receiver.lines().len() as u64 >= LINES).then_some(()));
     assert_eq!(sensor.metrics().count("sensor_log_lines_lost_total", &[]), 0);
     assert!(sensor.stop().status.success());
-    // Several requests are under way at a time: Loki puts lines in order by their times.
-    let mut lines = receiver.lines();
-    lines.sort_by_key(tests::loki::Entry::time_ns);
+    let lines = receiver.lines();
+    assert!(lines.is_sorted_by_key(tests::loki::Entry::time_ns), "as they were written, also after retries");
     let numbers: Vec<u64> =
         lines.iter().map(|line| line.line.split(' ').next().unwrap().parse().unwrap()).collect();
     assert_eq!(numbers, (0..LINES).collect::<Vec<_>>());
@@ -48,6 +48,50 @@ fn each_line_arrives_once_and_in_order() {
         assert_eq!(line.metadata("log_iostream"), "stdout", "{line:?}");
         assert_eq!((line.metadata("trace_id"), line.metadata("span_id")), ("", ""), "{line:?}");
     }
+}
+
+/// `SENSOR_TEST_KILLS` says how often. Lines that are written while there is no sensor are not seen.
+#[test]
+fn lines_outlive_kills_under_load() {
+    let kills = std::env::var("SENSOR_TEST_KILLS").map_or(3, |text| text.parse().expect("a number"));
+    let text = "import itertools, time\nfor number in itertools.count():\n    print(number, flush=True)\n    \
+                time.sleep(0.0005)\n";
+    let script = Script::new(".py", text);
+    let (receiver, spool) = (Lines::start(204), TempDir::new().expect("make a directory"));
+    let writer = Piped::start(&mut script.run("python3"));
+    let accepted =
+        |sensor: &Sensor| sensor.metrics().count("sensor_ship_accepted_total", &[("signal", "logs")]);
+    let mut all = 0;
+    for _ in 0..kills {
+        let sensor = options(&receiver, &spool, &script.name).start();
+        wait_until("lines on disk", patience(SETTLE), || (accepted(&sensor) > 0).then_some(()));
+        // At any moment of its second.
+        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").subsec_nanos();
+        std::thread::sleep(Duration::from_nanos(u64::from(nanoseconds)));
+        all += accepted(&sensor);
+        drop(sensor.kill());
+    }
+    drop(writer);
+    let sensor = options(&receiver, &spool, &script.name).start();
+    let waiting = || sensor.metrics().sum("sensor_ship_waiting_batches", &[("receiver", "loki")]);
+    wait_until("what waits to arrive", patience(SETTLE), || (waiting() == 0.0).then_some(()));
+    let (mut last, mut distinct, mut again) = (None, 0, 0);
+    let mut known = BTreeSet::new();
+    for line in receiver.lines() {
+        let number: u64 = line.line.parse().expect("a number");
+        if known.insert(number) {
+            assert!(last < Some((line.time_ns(), number)), "{number} after {last:?}");
+            last = Some((line.time_ns(), number));
+            distinct += 1;
+        } else {
+            again += 1;
+        }
+    }
+    assert!(distinct >= all, "{all} lines accepted, {distinct} arrived");
+    let lost = |cause: &str| sensor.metrics().sum("sensor_ship_lost_total", &[("cause", cause)]);
+    assert_eq!(lost("spool_damaged") + lost("spool_full"), 0.0);
+    eprintln!("{kills} kills, {all} lines known to be accepted, {distinct} arrived, {again} of them again");
+    assert!(sensor.stop().status.success());
 }
 
 #[test]

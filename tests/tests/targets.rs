@@ -2,7 +2,8 @@
 
 use tests::calls::{Role, calls};
 use tests::client::curl;
-use tests::process::unique;
+use tests::logs::Script;
+use tests::process::{Process, unique};
 use tests::sensor::{Options, own_name};
 use tests::server::{Kind, Server};
 use tests::wait::{patience, portion, wait_for, wait_until};
@@ -55,4 +56,53 @@ fn a_chosen_process_that_starts_later() {
         wait_for(patience(10), || (counted()["GET / 200"] >= all).then_some(()));
         assert_eq!(counted(), calls(&[("GET / 200", all)]));
     }
+}
+
+/// Serves in other threads than the first, which ends when it is asked to.
+const FIRST_THREAD_ENDS: &str = "
+import ctypes, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+leave = threading.Event()
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        if self.path == '/leave':
+            leave.set()
+
+    def log_message(self, *_):
+        pass
+
+server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+threading.Thread(target=server.serve_forever).start()
+print('listening', server.server_port, flush=True)
+leave.wait()
+ctypes.CDLL(None).pthread_exit(None)
+";
+
+/// A process lives as long as any of its threads: it stays a target, and is found as one by a sensor that starts later.
+#[test]
+fn one_whose_first_thread_has_ended() {
+    let script = Script::new(".py", FIRST_THREAD_ENDS);
+    let mut process = Process::start(&mut script.run("python3"));
+    let port: u16 = process.line("listening ").parse().expect("a port");
+    let ask = |path: &str| assert_eq!(curl(&[&format!("http://127.0.0.1:{port}{path}")]), 200);
+    let start = || Options::default().processes(&[&script.name, &own_name()]).start();
+
+    let sensor = start();
+    ask("/leave");
+    wait_until("the first thread to end", patience(20), || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("a process");
+        status.contains("State:\tZ").then_some(())
+    });
+    (0..3).for_each(|_| ask("/"));
+    sensor.expect(Role::Server, port, &calls(&[("GET /leave 200", 1), ("GET / 200", 3)]));
+    drop(sensor);
+
+    let sensor = start();
+    ask("/");
+    sensor.expect(Role::Server, port, &calls(&[("GET / 200", 1)]));
+    assert_eq!(sensor.service(Role::Server, port), script.name);
 }

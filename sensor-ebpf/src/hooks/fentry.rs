@@ -96,7 +96,7 @@ recvmsg!(tcp_recvmsg_6, 4, 6);
 
 #[inline(always)]
 fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Result<Next, Counter> {
-    if flags & MSG_PEEK != 0 {
+    if flags & MSG_PEEK != 0 || !target::is_current() {
         return Ok(Next::Done);
     }
     if returned == 0 {
@@ -104,7 +104,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
     }
     let connection = followed(sock);
     plaintext::touch(sock, Direction::Receive, connection);
-    if is_opaque(connection) || connection.is_none() && !target::is_current() {
+    if is_opaque(connection) {
         return Ok(Next::Done);
     }
     let length = returned as u32;

@@ -38,11 +38,28 @@ pub(super) fn fail(cause: Counter) {
 
 #[inline(always)]
 fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
-    let (out, out_key) = follow(1)?;
-    let (error, error_key) = follow(2)?;
-    if out == 0 && error == 0 {
+    let [out, error] = [1, 2].map(|descriptor| {
+        follow(descriptor).unwrap_or_else(|cause| {
+            fail(cause);
+            Stream::NONE
+        })
+    });
+    if out.number == 0 && error.number == 0 {
         return Ok(());
     }
+    let told = tell(task, binprm, [&out, &error]);
+    if !matches!(told, Ok(true)) {
+        // The daemon does not know of them, so nobody would ever give them up.
+        count(LogCounter::StartLost, 1);
+        out.give_up();
+        error.give_up();
+    }
+    told.map(drop)
+}
+
+/// Writes the record; whether there was room for it.
+#[inline(always)]
+fn tell(task: u64, binprm: u64, [out, error]: [&Stream; 2]) -> Result<bool, Counter> {
     let (started, arguments) = Started::read(task, binprm)?;
     let record = started.record::<Opened>();
     // SAFETY: the slot has room for it, and its name was read.
@@ -52,29 +69,46 @@ fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     let parent: u64 = kernel::read(task + offset!(task_parent))?;
     opened.parent = kernel::read(parent + offset!(task_tgid))?;
     opened.cgroup = task::cgroup();
-    opened.numbers = [out, error];
-    opened.keys = [out_key, error_key];
+    opened.numbers = [out.number, error.number];
+    opened.keys = [out.key, error.key];
     let size = size_of::<Opened>() as u32 + bounded(u64::from(arguments));
     // SAFETY: the slot holds the record and the arguments behind it.
-    if !unsafe { output(record.cast_const().cast(), size) } {
-        count(LogCounter::RingFull, 1);
-    }
-    Ok(())
+    Ok(unsafe { output(record.cast_const().cast(), size) })
 }
 
-/// The number and key of the pipe at a descriptor, which is followed from now on; zeros when there is another file.
+/// The file at a descriptor, if it is a pipe or a terminal.
+struct Stream {
+    /// 0 when it is none.
+    number: u64,
+    key: PipeKey,
+    /// Whether it is followed since now.
+    is_new: bool,
+}
+
+impl Stream {
+    const NONE: Self = Self { number: 0, key: NO_PIPE, is_new: false };
+
+    #[inline(always)]
+    fn give_up(&self) {
+        if self.is_new {
+            let _ = PIPES.remove(self.key);
+        }
+    }
+}
+
+/// The pipe at a descriptor, which is followed from now on.
 #[inline(always)]
-fn follow(descriptor: u32) -> Result<(u64, PipeKey), Counter> {
-    let Some(file) = task::file(descriptor)? else { return Ok((0, NO_PIPE)) };
-    let Some(key) = key_of_terminal_or_pipe(file)? else { return Ok((0, NO_PIPE)) };
+fn follow(descriptor: u32) -> Result<Stream, Counter> {
+    let Some(file) = task::file(descriptor)? else { return Ok(Stream::NONE) };
+    let Some(key) = key_of_terminal_or_pipe(file)? else { return Ok(Stream::NONE) };
     // SAFETY: the value is copied out at once.
     if let Some(number) = unsafe { PIPES.get(key) } {
-        return Ok((*number, key));
+        return Ok(Stream { number: *number, key, is_new: false });
     }
     let number = next_connection_id();
     if PIPES.insert(key, number, 0).is_err() {
         count(LogCounter::PipesFull, 1);
-        return Ok((0, NO_PIPE));
+        return Ok(Stream::NONE);
     }
-    Ok((number, key))
+    Ok(Stream { number, key, is_new: true })
 }

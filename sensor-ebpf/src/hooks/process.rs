@@ -10,18 +10,16 @@ use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, progra
 use sensor_common::{
     cause::Counter,
     record::{EXECUTABLE_CAPACITY, FOLLOWED, Kind, Prefix, Process},
-    target::{ALL, BY_PROGRAM},
+    target::{ALL, BY_PROGRAM, NOT_ENTERED},
 };
 
 use crate::{
-    count::{count, fail},
+    count::fail,
     emit,
     globals::{self, offset},
-    kernel,
-    maps::TARGETS,
-    plaintext,
+    kernel, plaintext,
     started::{Started, bounded},
-    task,
+    target, task,
 };
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -41,11 +39,10 @@ fn sched_process_fork(ctx: RawTracePointContext) -> u32 {
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
-fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
+fn sched_process_exit(ctx: RawTracePointContext) -> u32 {
     plaintext::thread_ended();
-    let ids = bpf_get_current_pid_tgid();
-    if globals::target_mode() != ALL && ids as u32 == (ids >> 32) as u32 {
-        let _ = TARGETS.remove((ids >> 32) as u32);
+    if let Err(cause) = try_exit(ctx.arg(0)) {
+        fail(&ctx, cause);
     }
     0
 }
@@ -54,11 +51,9 @@ fn sched_process_exit(_ctx: RawTracePointContext) -> u32 {
 fn try_exec(task: u64, binprm: u64) -> Result<(), Counter> {
     let (started, arguments) = Started::read(task, binprm)?;
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the value is copied out at once.
-    let entry = if globals::target_mode() == ALL { None } else { unsafe { TARGETS.get(tgid) }.copied() };
-    if entry == Some(BY_PROGRAM) {
+    if globals::target_mode() != ALL && target::entry(tgid) == BY_PROGRAM {
         // It is another program now; the daemon decides by its name.
-        let _ = TARGETS.remove(tgid);
+        target::enter(tgid, NOT_ENTERED);
     }
     let record = started.record::<Process>();
     // SAFETY: the slot has room for it, and its name was read.
@@ -83,16 +78,11 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
     let parent_tgid: u32 = kernel::read(parent + offset!(task_tgid))?;
     let mut flags = 0;
     if globals::target_mode() != ALL {
-        // SAFETY: the value is copied out at once.
-        match unsafe { TARGETS.get(parent_tgid) }.copied() {
-            Some(entry) => match TARGETS.insert(tgid, entry, 0) {
-                Ok(()) => flags = FOLLOWED,
-                Err(_) => count(Counter::TargetsFull),
-            },
-            // What the number stood for before is gone.
-            None => {
-                let _ = TARGETS.remove(tgid);
-            }
+        // Whatever the number stood for before is gone.
+        let entry = target::entry(parent_tgid);
+        target::enter(tgid, entry);
+        if entry != NOT_ENTERED {
+            flags = FOLLOWED;
         }
     }
     let record = Process {
@@ -105,4 +95,20 @@ fn try_fork(parent: u64, child: u64) -> Result<(), Counter> {
     // SAFETY: the record is on the stack and whole.
     let written = unsafe { emit::output(core::ptr::from_ref(&record).cast(), size_of::<Process>() as u32) };
     if written { Ok(()) } else { Err(Counter::RingFullOther) }
+}
+
+/// A thread ends. Its process does when no other lives on, which need not be when the first one ends (`pthread_exit` in
+/// `main`): the kernel has taken this one off `signal->live` before it tells.
+#[inline(always)]
+fn try_exit(task: u64) -> Result<(), Counter> {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if globals::target_mode() == ALL || target::entry(tgid) == NOT_ENTERED {
+        return Ok(());
+    }
+    let signal: u64 = kernel::read(task + offset!(task_signal))?;
+    let live: i32 = kernel::read(signal + offset!(signal_live))?;
+    if live == 0 {
+        target::enter(tgid, NOT_ENTERED);
+    }
+    Ok(())
 }

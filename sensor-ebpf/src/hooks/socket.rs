@@ -38,11 +38,10 @@ fn run(ctx: &RawTracePointContext, direction: Direction) -> u32 {
 #[inline(always)]
 fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Counter> {
     let sock: u64 = ctx.arg(0);
-    // A followed connection is a target's, which most operations of targets are on: one look-up says both.
-    let connection = followed(sock);
-    if connection.is_none() && !target::is_current() {
+    if !target::is_current() {
         return Ok(Next::Done);
     }
+    let connection = followed(sock);
     let length: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     let receive = direction as u32 == Direction::Receive as u32;

@@ -136,6 +136,8 @@ impl Types {
             task_tgid: self.offset("task_struct", &["tgid"])?,
             task_pid: self.offset("task_struct", &["pid"])?,
             task_mm: self.offset("task_struct", &["mm"])?,
+            task_signal: self.offset("task_struct", &["signal"])?,
+            signal_live: self.offset("signal_struct", &["live"])?,
             mm_arg_start: self.offset("mm_struct", &["arg_start"])?,
             mm_arg_end: self.offset("mm_struct", &["arg_end"])?,
             binprm_file: self.offset("linux_binprm", &["file"])?,

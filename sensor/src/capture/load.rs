@@ -6,7 +6,12 @@ use aya::{
     Ebpf, EbpfLoader, Pod,
     programs::{RawTracePoint, loaded_programs},
 };
-use sensor_common::{flow::FlowOffsets, offsets::Offsets, record::HANDSHAKE_BYTES};
+use sensor_common::{
+    flow::FlowOffsets,
+    offsets::Offsets,
+    record::HANDSHAKE_BYTES,
+    target::{ALL, ENTRIES_A_VALUE, PROCESSES},
+};
 
 use super::{CaptureError, Kernel, Settings};
 
@@ -52,6 +57,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
     // What nobody asked for takes no more memory than a map must: a page, an entry.
     let log_ring_bytes = settings.log_ring_bytes.unwrap_or(UNUSED_RING_BYTES);
     let log_entries = if settings.log_ring_bytes.is_some() { LOG_ENTRIES } else { 1 };
+    let targets = if settings.target_mode == ALL { 1 } else { PROCESSES / ENTRIES_A_VALUE };
     let flows = settings.flows && kernel.flow_offsets.is_some();
     let dns_port = if flows { u32::from(settings.dns_port) } else { 0 };
     let handshake_bytes = if settings.tls { HANDSHAKE_BYTES } else { 0 };
@@ -71,6 +77,7 @@ pub(super) fn load(settings: &Settings, kernel: &Kernel, log_level: u8) -> Resul
         .override_global("WAKE_BYTES", &wake_bytes, true)
         .override_global("LOG_WAKE_BYTES", &log_wake_bytes, true)
         .override_global(aya_log::LEVEL, &log_level, true)
+        .map_max_entries("TARGETS", targets)
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("LOGS", log_ring_bytes)
         .map_max_entries("PIPES", log_entries)

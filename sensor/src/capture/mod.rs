@@ -18,6 +18,7 @@ pub mod priority;
 mod probe;
 mod session;
 mod settings;
+mod targets;
 
 pub use btf::{BtfError, Kernel, VMLINUX};
 pub use control_group::control_group;

@@ -1,10 +1,10 @@
 //! A running capture.
 
-use std::{io::ErrorKind, path::Path};
+use std::path::Path;
 
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use sensor_common::{cause::Counter, connection::Connection};
 use tokio::io::unix::AsyncFd;
@@ -15,6 +15,7 @@ use super::{
     load::{check_alone, load},
     missed::Missed,
     plaintext::{Plaintext, Probed},
+    targets::Targets,
 };
 use crate::protocol;
 
@@ -28,7 +29,7 @@ unsafe impl Pod for ConnectionPod {}
 pub struct Capture {
     events: AsyncFd<RingBuf<MapData>>,
     connections: HashMap<MapData, u64, ConnectionPod>,
-    targets: HashMap<MapData, u32, u32>,
+    targets: Targets,
     counters: PerCpuArray<MapData, u64>,
     route: Route,
     refused: Vec<(Route, CaptureError)>,
@@ -101,8 +102,7 @@ impl Capture {
             .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
         let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
             .map_err(|error| CaptureError::kernel("open", "CONNECTIONS", error))?;
-        let targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)
-            .map_err(|error| CaptureError::kernel("open", "TARGETS", error))?;
+        let targets = Targets::new(&mut ebpf, settings.target_mode)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| CaptureError::kernel("open", "COUNTERS", error))?;
         // SAFETY: the ring buffer owns its descriptor, always answers with the same one, and lives in the `AsyncFd`.
@@ -221,24 +221,9 @@ impl Capture {
         protocol::Progress { connection, streams }
     }
 
-    /// Enters a process in the map of targets, with a value of [`sensor_common::target`].
-    ///
-    /// # Errors
-    /// When the map is full.
-    pub fn target(&mut self, tgid: u32, entry: u32) -> Result<(), CaptureError> {
-        self.targets.insert(tgid, entry, 0).map_err(|error| CaptureError::kernel("fill", "TARGETS", error))
-    }
-
-    /// Takes a process out of the map of targets, if it is there.
-    ///
-    /// # Errors
-    /// When the map of targets cannot be changed.
-    pub fn untarget(&mut self, tgid: u32) -> Result<(), CaptureError> {
-        match self.targets.remove(&tgid) {
-            Ok(()) => Ok(()),
-            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(CaptureError::kernel("change", "TARGETS", error)),
-        }
+    /// Gives a process its entry in the map of targets, or takes it: a value of [`sensor_common::target`].
+    pub fn target(&mut self, tgid: u32, entry: u8) {
+        self.targets.enter(tgid, entry);
     }
 
     /// Sends the programs' debug messages to the daemon's log for as long as the runtime lives. They were compiled
@@ -295,12 +280,11 @@ impl Capture {
     /// How full the maps of connections, of targets and of OpenSSL's calls in progress are, by name. Counts the entries one by
     /// one: ask seldom.
     pub fn fills(&self) -> impl Iterator<Item = (&'static str, Fill)> {
-        [
-            ("connections", Fill::of(&self.connections, self.max_connections)),
-            ("targets", Fill::of(&self.targets, sensor_common::target::CAPACITY)),
-        ]
-        .into_iter()
-        .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
+        let targets =
+            Fill { used: self.targets.count() as u64, capacity: u64::from(sensor_common::target::PROCESSES) };
+        [("connections", Fill::of(&self.connections, self.max_connections)), ("targets", targets)]
+            .into_iter()
+            .chain(self.plaintext.as_ref().map(|plaintext| ("tls_calls", plaintext.calls())))
     }
 
     /// Size of the ring buffer, in bytes.

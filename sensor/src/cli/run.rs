@@ -67,7 +67,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     );
     let log_capture = capture.take_logs();
     let mut pipeline =
-        Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker), kubernetes.as_ref())?;
+        Pipeline::new(capture, &config, registry.clone(), sinks, Arc::clone(&masker), kubernetes.as_ref());
     if let Some(log_capture) = log_capture {
         if args.print.contains(&Print::Logs) {
             log_sinks.push(Box::new(log::Print::new(Output::new(std::io::stdout()))));

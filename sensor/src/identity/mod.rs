@@ -6,6 +6,7 @@ mod directory;
 pub mod kubernetes;
 mod name;
 mod process;
+mod stat;
 pub mod workload;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use directory::{Directory, Found};
 pub use kubernetes::Kubernetes;
 pub use name::service_name;
 pub use process::{Known, PATIENCE, Processes, Sight, is_ending, numbers, running};
+pub use stat::Stat;
 pub use workload::{Container, Identity, Service, Workload};
 
 use crate::{protocol::Exchange, trace::SpanIds};

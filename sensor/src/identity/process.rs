@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use lru::LruCache;
 use super::cgroup::{ContainerId, InContainer};
 use super::directory::Directory;
 use super::name::service_name;
+use super::stat::Stat;
 use super::workload::{Container, Identity};
 use crate::mask::without_cards;
 
@@ -190,23 +192,29 @@ pub fn numbers() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Whether a process has ended, or has begun to (`PF_EXITING` of field 9 of `proc_pid_stat(5)`), which the kernel notes
-/// before `sched_process_exit` is traced.
+/// Whether a process has ended, or has begun to.
 #[must_use]
 pub fn is_ending(tgid: u32) -> bool {
-    const PF_EXITING: u32 = 0x4;
-    let flags = || -> Option<u32> {
-        let stat = std::fs::read_to_string(format!("/proc/{tgid}/stat")).ok()?;
-        // The name may hold spaces and parentheses.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(9 - 3)?.parse().ok()
-    };
-    flags().is_none_or(|flags| flags & PF_EXITING != 0)
+    alive(tgid).is_none()
+}
+
+/// The directory of a process that lives. Where its first thread has ended, that one's files show nothing any more: it is the
+/// directory of another of its threads.
+fn alive(tgid: u32) -> Option<PathBuf> {
+    let is_alive = |directory: &PathBuf| Stat::of(directory).is_some_and(|stat| !stat.is_ending());
+    let whole = PathBuf::from(format!("/proc/{tgid}"));
+    if is_alive(&whole) {
+        return Some(whole);
+    }
+    let threads = std::fs::read_dir(whole.join("task")).ok()?;
+    threads.filter_map(|thread| Some(thread.ok()?.path())).find(is_alive)
 }
 
 /// The name of a process that runs; `None` when it is gone, or is a kernel thread.
 fn from_proc(tgid: u32) -> Option<String> {
-    let executable = std::fs::read_link(format!("/proc/{tgid}/exe")).ok()?;
-    let arguments = std::fs::read(format!("/proc/{tgid}/cmdline")).ok()?;
+    let directory = alive(tgid)?;
+    let executable = std::fs::read_link(directory.join("exe")).ok()?;
+    let arguments = std::fs::read(directory.join("cmdline")).ok()?;
     let arguments = String::from_utf8_lossy(&arguments);
     let arguments: Vec<&str> = arguments.trim_end_matches('\0').split('\0').collect();
     Some(service_name(&executable.to_string_lossy(), &arguments))

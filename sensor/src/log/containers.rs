@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 
 use lru::LruCache;
 
-use crate::identity::{ContainerId, Directory, InContainer};
+use crate::identity::{ContainerId, Directory, InContainer, Stat};
 
 /// Containers that are remembered.
 const CONTAINERS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
@@ -54,8 +55,8 @@ impl Containers {
         let mut oldest: HashMap<ContainerId, ((bool, u64), u32, InContainer)> = HashMap::new();
         for tgid in processes {
             let Some(whose) = InContainer::of(tgid, 0).filter(|whose| whose.pod.is_some()) else { continue };
-            let Some(started) = started(tgid) else { continue };
-            let rank = (!is_first(tgid), started);
+            let Some(stat) = Stat::of(Path::new(&format!("/proc/{tgid}"))) else { continue };
+            let rank = (!is_first(tgid), stat.start_ticks);
             let known = oldest.entry(whose.container).or_insert((rank, tgid, whose));
             if rank < known.0 {
                 *known = (rank, tgid, whose);
@@ -75,23 +76,13 @@ fn is_first(tgid: u32) -> bool {
     numbers.unwrap_or_default().split_whitespace().skip(1).last() == Some("1")
 }
 
-/// When a process was started, in ticks since the machine was (`starttime` of `proc_pid_stat(5)`).
-fn started(tgid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{tgid}/stat")).ok()?;
-    // The name may hold spaces and parentheses.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn this_process_was_started_and_is_nobodys_init() {
-        let own = std::process::id();
-        assert!(started(own).unwrap() >= started(1).unwrap());
-        assert!(!is_first(own));
-        assert_eq!(started(0x7fff_0000), None);
+    fn this_process_is_nobodys_init() {
+        assert!(!is_first(std::process::id()));
     }
 
     #[test]

@@ -70,6 +70,8 @@ struct Work {
     writes: u64,
     fill: f64,
     measured: u32,
+    /// Starts of programs that were not told, as far as they were made up for.
+    starts_lost: u64,
     lost: Arc<AtomicU64>,
 }
 
@@ -107,6 +109,7 @@ impl Reader {
             writes: 0,
             fill: 0.0,
             measured: 0,
+            starts_lost: 0,
             lost: Arc::clone(&lost),
         };
         let (stopped, all_closed) = (Arc::clone(&stop), Arc::clone(&closed));
@@ -214,6 +217,12 @@ impl Work {
             }
         };
         let of = |counter: LogCounter| kernel[counter as usize];
+        let starts_lost = of(LogCounter::StartLost);
+        if std::mem::replace(&mut self.starts_lost, starts_lost) != starts_lost
+            && let Err(error) = self.streams.look(self.capture.pipes(), &mut self.engine)
+        {
+            tracing::warn!("standard streams of programs whose start was lost are not followed: {error}");
+        }
         let dropped: u64 = self.sinks.iter().map(|sink| sink.dropped()).sum();
         let (lines, counts) = (self.engine.line_counts(), self.engine.counts());
         let causes = LogCounter::ALL

@@ -105,34 +105,40 @@ impl Streams {
                 )));
             }
         }
+        streams.look(pipes, engine)?;
+        Ok(streams)
+    }
+
+    /// Follows the streams of the chosen processes that run now, as far as they are not: some of their starts were not told.
+    pub(super) fn look(&mut self, pipes: &mut Pipes, engine: &mut Engine) -> Result<(), CaptureError> {
         let running = running();
         for (pid, name) in &running {
             let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
             let executable = executable.as_deref().and_then(Path::file_name).unwrap_or_default();
-            if streams.is_chosen(*pid, name, &executable.to_string_lossy()) {
-                streams.chosen.insert(*pid);
+            if self.is_chosen(*pid, name, &executable.to_string_lossy()) {
+                self.chosen.insert(*pid);
             }
         }
-        let topmost: Vec<u32> = streams
+        let topmost: Vec<u32> = self
             .chosen
             .iter()
             .copied()
-            .filter(|pid| parent(*pid).is_none_or(|parent| !streams.chosen.contains(&parent)))
+            .filter(|pid| parent(*pid).is_none_or(|parent| !self.chosen.contains(&parent)))
             .collect();
         for pid in topmost {
             let name: Arc<str> = running.get(&pid).map_or("", String::as_str).into();
-            streams.follow_running(pid, &name, None, pipes, engine)?;
+            self.follow_running(pid, &name, None, pipes, engine)?;
         }
-        for (pid, container) in streams.containers.running(running.keys().copied()) {
+        for (pid, container) in self.containers.running(running.keys().copied()) {
             if pid == std::process::id() {
                 continue;
             }
-            streams.chosen.insert(pid);
+            self.chosen.insert(pid);
             let name: Arc<str> = running.get(&pid).map_or("", String::as_str).into();
-            streams.follow_running(pid, &name, Some(container), pipes, engine)?;
+            self.follow_running(pid, &name, Some(container), pipes, engine)?;
         }
-        streams.identify(pipes, engine);
-        Ok(streams)
+        self.identify(pipes, engine);
+        Ok(())
     }
 
     /// How many pipes and terminals are followed.

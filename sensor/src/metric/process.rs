@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::identity::Stat;
+
 /// Use of the machine by this process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
@@ -46,7 +48,7 @@ impl Usage {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let cpu = Duration::try_from(cpu).unwrap_or_default();
         let pages = parse(STATM, resident_pages)?;
-        let ticks = parse(STAT, start_ticks)?;
+        let ticks = parse(STAT, |line| Stat::parse(line).map(|stat| stat.start_ticks))?;
         let boot = parse(BOOT, boot_seconds)?;
         Ok(Self {
             cpu,
@@ -66,12 +68,6 @@ fn resident_pages(statm: &str) -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// Field 22 of `stat`. The second field, the name in parentheses, may itself hold spaces and parentheses.
-fn start_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
-}
-
 /// The line `btime` of the machine's `stat`.
 fn boot_seconds(stat: &str) -> Option<u64> {
     stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
@@ -84,10 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 11 12 0 0 20 0 5 0 98765 1 2";
-        assert_eq!(start_ticks(stat), Some(98765));
-        assert_eq!(start_ticks("7 a"), None);
+    fn pages_and_the_start_of_the_machine_are_read() {
         assert_eq!(resident_pages("100 25 3"), Some(25));
         assert_eq!(boot_seconds("cpu 1\nbtime 1700000000\n"), Some(1_700_000_000));
     }

@@ -21,7 +21,7 @@ use targets::Targets;
 use waiting::Waiting;
 
 use crate::{
-    capture::{Capture, CaptureError, Drained, Record},
+    capture::{Capture, Drained, Record},
     config::Config,
     identity::{Identity, Kubernetes, Observed, Processes, kubernetes::Report},
     log,
@@ -77,9 +77,6 @@ pub struct Turn {
 
 impl Pipeline {
     /// Puts the parts together and makes the processes that run now targets, where only some are.
-    ///
-    /// # Errors
-    /// When the kernel's map of targets cannot be filled.
     pub fn new(
         mut capture: Capture,
         config: &Config,
@@ -87,13 +84,13 @@ impl Pipeline {
         sinks: Sinks,
         masker: Arc<Masker>,
         kubernetes: Option<&Kubernetes>,
-    ) -> Result<Self, CaptureError> {
+    ) -> Self {
         let directory = kubernetes.map(Kubernetes::directory);
         let mut processes = Processes::with(directory.clone());
-        let targets = Targets::new(config, &mut capture, &mut processes)?;
+        let targets = Targets::new(config, &mut capture, &mut processes);
         let flows =
             Flows::start(config, &mut capture, &mut processes, &targets, &registry, Arc::clone(&masker));
-        Ok(Self {
+        Self {
             capture,
             tracker: Tracker::new(TrackerConfig {
                 max_connections: config.http.max_connections,
@@ -120,7 +117,7 @@ impl Pipeline {
             logs: None,
             waiting: Waiting::new(directory),
             kubernetes: kubernetes.map(Kubernetes::report),
-        })
+        }
     }
 
     /// What log records are told of the requests in whose course they were written.

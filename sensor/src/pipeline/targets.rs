@@ -4,16 +4,16 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use lru::LruCache;
-use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM, CAPACITY};
+use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM, NOT_ENTERED};
 
 use crate::{
-    capture::{Capture, CaptureError},
+    capture::Capture,
     config::Config,
     identity::{Identity, Known, Processes, is_ending, numbers},
 };
 
-/// Processes whose entry in the kernel's map is remembered: as many as that has.
-const ENTRIES: NonZeroUsize = NonZeroUsize::new(CAPACITY as usize).expect("not zero");
+/// The most processes whose entry for their container is remembered: as many as are known by name.
+const ENTRIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// The configured choice.
 #[derive(Debug)]
@@ -29,26 +29,22 @@ pub(super) struct Targets {
 
 impl Targets {
     /// Enters the processes that run now. What they start is followed by the kernel side.
-    pub(super) fn new(
-        config: &Config,
-        capture: &mut Capture,
-        processes: &mut Processes,
-    ) -> Result<Self, CaptureError> {
+    pub(super) fn new(config: &Config, capture: &mut Capture, processes: &mut Processes) -> Self {
         let mut entered = LruCache::unbounded();
         entered.resize(ENTRIES);
         let (choice, mode) = (&config.target, config.target_mode());
         let (names, exclude) = (choice.processes.clone(), choice.exclude.clone());
         let mut targets = Self { processes: names, exclude, mode, entered, generation: 0 };
         if mode == ALL {
-            return Ok(targets);
+            return targets;
         }
         for tgid in numbers() {
             if let Some(known) = processes.find(tgid) {
                 let (identity, _) = processes.identity(&known, Instant::now());
-                targets.enter(tgid, &known, &identity, capture)?;
+                targets.enter(tgid, &known, &identity, capture);
             }
         }
-        Ok(targets)
+        targets
     }
 
     /// A process runs a program from now on, and is entered by the kernel side's own doing or not at all: that forgets a
@@ -60,9 +56,7 @@ impl Targets {
         }
         let Some(known) = processes.find(tgid) else { return };
         let (identity, _) = processes.identity(&known, Instant::now());
-        if let Err(error) = self.enter(tgid, &known, &identity, capture) {
-            tracing::warn!("process {tgid} ({}) is not chosen as configured: {error}", known.name);
-        }
+        self.enter(tgid, &known, &identity, capture);
     }
 
     /// A process made another, which the kernel side has entered as it had entered that.
@@ -89,14 +83,12 @@ impl Targets {
             if is_entered == (entry == Some(BY_CONTAINER)) {
                 continue;
             }
-            if let Err(error) = self.enter(tgid, &known, &identity, capture) {
-                tracing::warn!("process {tgid} ({}) is not chosen as configured: {error}", known.name);
-            }
+            self.enter(tgid, &known, &identity, capture);
         }
     }
 
     /// What the kernel's map has to say of a process.
-    fn entry(&self, known: &Known, identity: &Identity) -> Option<u32> {
+    fn entry(&self, known: &Known, identity: &Identity) -> Option<u8> {
         // One that wants either is left alone in the other by the daemon.
         let is_left = identity
             .container
@@ -114,25 +106,18 @@ impl Targets {
         (identity.container.is_some() && self.is_chosen(&identity.service_name)).then_some(BY_CONTAINER)
     }
 
-    fn enter(
-        &mut self,
-        tgid: u32,
-        known: &Known,
-        identity: &Identity,
-        capture: &mut Capture,
-    ) -> Result<(), CaptureError> {
+    fn enter(&mut self, tgid: u32, known: &Known, identity: &Identity, capture: &mut Capture) {
         let entry = self.entry(known, identity);
         if entry == Some(BY_CONTAINER) {
             self.entered.put(tgid, ());
         } else {
             self.entered.pop(&tgid);
         }
-        match entry {
-            Some(entry) => capture.target(tgid, entry)?,
-            None => return capture.untarget(tgid),
+        capture.target(tgid, entry.unwrap_or(NOT_ENTERED));
+        // The kernel side takes the entry of one that ends, unless it has done so before the entry was made.
+        if entry.is_some() && is_ending(tgid) {
+            capture.target(tgid, NOT_ENTERED);
         }
-        // The kernel side removes the entry of one that ends, unless it has done so before the entry was made.
-        if is_ending(tgid) { capture.untarget(tgid) } else { Ok(()) }
     }
 
     /// Whether any service's exchanges are left alone.

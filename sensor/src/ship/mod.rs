@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod gate;
+pub mod lanes;
 pub mod logs;
 pub mod loki;
 pub mod metrics;
@@ -10,6 +11,7 @@ mod outlet;
 pub mod plan;
 pub mod remote_write;
 mod report;
+mod round;
 pub mod sampling;
 pub mod sender;
 mod shipper;

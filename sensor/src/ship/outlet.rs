@@ -4,8 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::store::Store;
-
 /// A batch that waits to be written. It is encoded: as a message of many small strings it would take several times the
 /// memory.
 #[derive(Debug)]
@@ -16,12 +14,23 @@ pub struct Encoded {
     pub(super) items: u32,
 }
 
-/// Writes batches to the spool until the outlet is closed.
-pub(super) async fn write(mut batches: mpsc::Receiver<Encoded>, store: Store) {
-    while let Some(Encoded { payload, items }) = batches.recv().await {
-        let store = store.clone();
-        if tokio::task::spawn_blocking(move || store.accept(payload, items)).await.is_err() {
-            tracing::error!("a batch could not be stored");
+/// Most batches that are written at once: all that may wait.
+const AT_ONCE_MAX: usize = 32;
+
+/// Writes batches to the spool until the outlet is closed. All that wait are accepted at once, so that a slow disk is waited
+/// for once for all of them.
+pub(super) async fn write(
+    mut batches: mpsc::Receiver<Encoded>,
+    accept: impl Fn(Vec<Encoded>) + Clone + Send + 'static,
+) {
+    loop {
+        let mut waiting = Vec::new();
+        if batches.recv_many(&mut waiting, AT_ONCE_MAX).await == 0 {
+            return;
+        }
+        let accept = accept.clone();
+        if tokio::task::spawn_blocking(move || accept(waiting)).await.is_err() {
+            tracing::error!("batches could not be stored");
         }
     }
 }
@@ -60,5 +69,32 @@ impl<T> Clone for Outlet<T> {
 impl<T> Default for Outlet<T> {
     fn default() -> Self {
         Self(Arc::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_while_the_disk_is_slow_is_accepted_at_once() {
+        const WAITING: u32 = 15;
+        let (batches, waiting) = mpsc::channel(16);
+        let (groups, mut told) = mpsc::unbounded_channel();
+        let (disk, is_done) = std::sync::mpsc::channel::<()>();
+        let is_done = Arc::new(Mutex::new(is_done));
+        let writer = tokio::spawn(write(waiting, move |group: Vec<Encoded>| {
+            groups.send(group.iter().map(|batch| batch.items).collect::<Vec<_>>()).unwrap();
+            is_done.lock().unwrap().recv().unwrap();
+        }));
+        let send = |items| batches.try_send(Encoded { payload: Vec::new(), items }).unwrap();
+        send(0);
+        assert_eq!(told.recv().await.unwrap(), [0]);
+        (1..=WAITING).for_each(send);
+        disk.send(()).unwrap();
+        assert_eq!(told.recv().await.unwrap(), (1..=WAITING).collect::<Vec<_>>());
+        disk.send(()).unwrap();
+        drop(batches);
+        writer.await.unwrap();
     }
 }

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::budget::Meter;
 use super::gate::Signal;
 use super::logs;
 use super::metrics::{self, Ticker};
-use super::outlet;
+use super::outlet::{self, Encoded};
 use super::plan::{self, Plan};
 use super::remote_write::{Collector, External, Selection};
 use super::sender::{Client, ClientError};
@@ -238,13 +238,13 @@ impl Shipper {
                 ..traces::Form::default()
             };
             let batches = self.outlet.open(&settings.traces, meter, form.resource(&resource));
-            writers.spawn(outlet::write(batches, store.clone()));
+            writers.spawn(write(batches, store));
         }
         if let Some(store) = stores.get(&Signal::Logs) {
             let meter = meter(Signal::Logs, settings.logs.max_bytes_per_day);
             meters.push((Signal::Logs, Arc::clone(&meter)));
             let batches = self.log_outlet.open(&settings.cluster, &node, meter);
-            writers.spawn(outlet::write(batches, store.clone()));
+            writers.spawn(write(batches, store));
         }
         self.running = Some(Running { settings, plans, stop, workers, writers, ticker, receivers, meters });
         Ok(())
@@ -303,6 +303,11 @@ impl Running {
             let _ = tokio::task::spawn_blocking(end).await;
         }
     }
+}
+
+fn write(batches: mpsc::Receiver<Encoded>, store: &Store) -> impl Future<Output = ()> + Send + use<> {
+    let store = store.clone();
+    outlet::write(batches, move |waiting| store.accept_all(waiting))
 }
 
 fn clients(plans: &[Plan]) -> Result<Vec<Client>, ShipError> {

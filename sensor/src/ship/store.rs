@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::gate::{self, Signal};
+use super::outlet::Encoded;
 use super::spool::{Batch, Limits, Lost, Queue, SpoolError};
 use super::stats::now_ms;
 use super::wire;
@@ -81,18 +82,35 @@ impl Store {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an encoded payload: through the gate, packed, and onto the disk, on which it blocks. A payload that can't
-    /// be written is lost and counted.
-    pub fn accept(&self, mut payload: Vec<u8>, items: u32) {
+    /// Takes an encoded payload, as [`accept_all`](Self::accept_all) takes several.
+    pub fn accept(&self, payload: Vec<u8>, items: u32) {
+        self.accept_all(vec![Encoded { payload, items }]);
+    }
+
+    /// Takes encoded payloads: through the gate, packed, and onto the disk, on which it blocks once for all of them. A
+    /// payload that can't be written is lost and counted.
+    pub fn accept_all(&self, batches: Vec<Encoded>) {
         let inner = &*self.0;
-        gate::before_compression(inner.signal, &mut payload);
-        let packed = wire::pack(inner.signal, &payload);
-        drop(payload);
-        let pushed = self.queue().push(&packed, items, now_ms());
-        let (counter, error) = match pushed {
-            Ok(_) => (&inner.counts.accepted, None),
-            Err(error) if error.is_full() => (&inner.counts.disk_full, Some(error)),
-            Err(error) => (&inner.counts.disk_error, Some(error)),
+        let pack = |Encoded { mut payload, items }| {
+            gate::before_compression(inner.signal, &mut payload);
+            (wire::pack(inner.signal, &payload), items)
+        };
+        let packed: Vec<(Vec<u8>, u32)> = batches.into_iter().map(pack).collect();
+        let batches: Vec<(&[u8], u32)> =
+            packed.iter().map(|(payload, items)| (payload.as_slice(), *items)).collect();
+        let pushed = self.queue().push_all(&batches, now_ms());
+        for ((_, items), pushed) in batches.into_iter().zip(pushed) {
+            self.count(items, pushed.err());
+        }
+        inner.filled.notify_waiters();
+    }
+
+    fn count(&self, items: u32, error: Option<SpoolError>) {
+        let inner = &*self.0;
+        let counter = match &error {
+            None => &inner.counts.accepted,
+            Some(error) if error.is_full() => &inner.counts.disk_full,
+            Some(_) => &inner.counts.disk_error,
         };
         counter.fetch_add(u64::from(items), Ordering::Relaxed);
         // Said when it begins and when it ends, not for each batch.
@@ -109,7 +127,6 @@ impl Store {
             }
             _ => {}
         }
-        inner.filled.notify_waiters();
     }
 
     /// The next batch of a reader. It blocks on the disk.
@@ -128,9 +145,9 @@ impl Store {
         self.queue().is_pending(reader, number)
     }
 
-    /// A batch of a reader is done with.
-    pub fn acknowledge(&self, reader: usize, batch: &Batch) {
-        self.queue().acknowledge(reader, batch.number, batch.items);
+    /// A batch of a reader, and what it held, is done with. It blocks on the disk.
+    pub fn acknowledge(&self, reader: usize, number: u64, items: u32) {
+        self.queue().acknowledge(reader, number, items);
     }
 
     /// What is in the spool for a reader, at one moment.

@@ -49,6 +49,17 @@ pub fn pack(signal: Signal, payload: &[u8]) -> Vec<u8> {
     }
 }
 
+/// Unpacks what [`pack`] has packed.
+///
+/// # Errors
+/// When it is nothing that was packed, or too much.
+pub fn unpack(signal: Signal, packed: &[u8]) -> Result<Vec<u8>, Undecodable> {
+    match signal {
+        Signal::Metrics | Signal::Logs => unsnap(packed),
+        Signal::Traces => gunzip(packed),
+    }
+}
+
 fn snappy(payload: &[u8]) -> Vec<u8> {
     // It fails for more than 4 GiB only.
     snap::raw::Encoder::new().compress_vec(payload).unwrap_or_default()
@@ -104,7 +115,13 @@ impl Wire {
         }
     }
 
-    /// Most requests that may be under way: samples of a series must arrive in order, so metrics go one by one.
+    /// Whether batches that wait may be made into other requests. Those of metrics have a table of symbols each.
+    #[must_use]
+    pub const fn is_merged(&self) -> bool {
+        !matches!(self, Self::RemoteWrite { .. })
+    }
+
+    /// Most requests that may be under way: metrics go one by one, as any two requests of theirs have series in common.
     #[must_use]
     pub const fn requests_max(&self) -> u32 {
         match self {

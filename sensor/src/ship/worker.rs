@@ -1,9 +1,8 @@
 //! One receiver: reads its batches, sends them, and judges the answers.
 //!
-//! Batches wait in the spool, not here: memory holds those that are under way, at most as many as the window allows.
-//! After a failure nothing is sent until the wait is over; then the same batches go first.
+//! Batches wait in the spool, not here: memory holds one [`Round`] of them, as much as the window allows. After a failure
+//! nothing is sent until the wait is over; then what failed goes first.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,8 +12,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::round::{Job, Part, Round, Tally};
 use super::sender::{Backoff, Outcome, Table, Transport, Verdict, Window};
-use super::spool::Batch;
 use super::stats::Stats;
 use super::store::Store;
 use super::wire::Wire;
@@ -38,21 +37,6 @@ pub struct Worker {
     pub stats: Arc<Stats>,
 }
 
-/// A batch, or a part of one that was too large.
-#[derive(Clone)]
-struct Job {
-    batch: Arc<Batch>,
-    /// What of the batch is left to send, in order. The first is sent next.
-    parts: VecDeque<Part>,
-    attempt: u32,
-}
-
-#[derive(Clone)]
-struct Part {
-    payload: Arc<Vec<u8>>,
-    items: u32,
-}
-
 impl Worker {
     /// Sends until told to stop; then it sends what waits, as long as the receiver takes it, and until `stop` says
     /// `true`.
@@ -60,7 +44,7 @@ impl Worker {
         let mut window = Window::new(self.wire.requests_max());
         let mut backoff = Backoff::default();
         let mut random = SmallRng::from_os_rng();
-        let mut again: VecDeque<Job> = VecDeque::new();
+        let mut round: Option<Round> = None;
         let mut flying: JoinSet<(Job, Outcome, Table)> = JoinSet::new();
         let mut pause: Option<Instant> = None;
         loop {
@@ -72,24 +56,39 @@ impl Worker {
             tokio::pin!(filled);
             // Asked before the queue is read, or a batch that comes in between is slept over.
             filled.as_mut().enable();
-            while pause.is_none() && flying.len() < window.size() {
-                let Some(job) = self.next(&mut again).await else { break };
-                self.launch(job, &mut flying);
+            if round.is_none() && pause.is_none() {
+                round = self.next(window).await;
             }
-            if phase == Stop::Drain && flying.is_empty() && again.is_empty() && pause.is_none() {
+            if let Some(round) = round.as_mut().filter(|_| pause.is_none()) {
+                while flying.len() < window.size()
+                    && let Some(job) = round.waiting.pop_front()
+                {
+                    self.launch(job, round, &mut flying);
+                }
+            }
+            if flying.is_empty()
+                && let Some(settled) = round.take_if(|round| round.waiting.is_empty())
+            {
+                self.finish(settled).await;
+                continue;
+            }
+            if phase == Stop::Drain && round.is_none() && pause.is_none() {
                 return;
             }
             tokio::select! {
                 changed = stop.changed() => if changed.is_err() { return },
-                () = sleep_until(pause), if pause.is_some() => pause = None,
-                () = &mut filled, if pause.is_none() && flying.len() < window.size() => {}
+                () = sleep_until(pause), if pause.is_some() => {
+                    pause = None;
+                    round = self.still_there(round).await;
+                }
+                () = &mut filled, if pause.is_none() && round.is_none() => {}
                 Some(done) = flying.join_next(), if !flying.is_empty() => {
-                    let Ok((job, outcome, table)) = done else { continue };
-                    let verdict = table.judge(&outcome, SystemTime::now());
-                    match self.settle(job, verdict) {
-                        Next::Taken => {
+                    let (Ok((job, outcome, table)), Some(round)) = (done, &mut round) else { continue };
+                    match self.settle(job, table.judge(&outcome, SystemTime::now()), round.tally()) {
+                        Next::Taken(rest) => {
                             backoff.reset();
                             window.grow();
+                            rest.into_iter().for_each(|job| round.waiting.push_front(job));
                         }
                         Next::Again(job, wait) => {
                             window.shrink();
@@ -98,40 +97,56 @@ impl Worker {
                                 Wait::Person => UNAUTHORIZED_WAIT,
                             };
                             pause = pause.max(Some(Instant::now() + wait));
-                            insert(&mut again, job);
+                            round.waiting.push_front(job);
                         }
-                        Next::AtOnce(job) => insert(&mut again, job),
+                        Next::Smaller(job) => {
+                            window.too_large();
+                            round.waiting.push_front(job);
+                        }
+                        Next::AtOnce(job) => round.waiting.push_front(job),
                     }
                 }
             }
         }
     }
 
-    /// What is sent next: first what failed, unless the spool has dropped it meanwhile.
-    async fn next(&self, again: &mut VecDeque<Job>) -> Option<Job> {
-        while let Some(job) = again.pop_front() {
-            if self.store.is_pending(self.reader, job.batch.number) {
-                return Some(job);
-            }
-        }
-        let (store, reader) = (self.store.clone(), self.reader);
-        let batch = tokio::task::spawn_blocking(move || store.read(reader)).await.ok()??;
-        let Batch { number, time_ms, items, payload } = batch;
-        let batch = Batch { number, time_ms, items, payload: Vec::new() };
-        Some(Job {
-            batch: Arc::new(batch),
-            parts: VecDeque::from([Part { payload: Arc::new(payload), items }]),
-            attempt: 0,
-        })
+    /// What waits in the spool.
+    async fn next(&self, window: Window) -> Option<Round> {
+        let (store, reader, wire) = (self.store.clone(), self.reader, Arc::clone(&self.wire));
+        let read = move || Round::read(&store, reader, &wire, window);
+        tokio::task::spawn_blocking(read).await.ok()?
     }
 
-    fn launch(&self, job: Job, flying: &mut JoinSet<(Job, Outcome, Table)>) {
+    /// A round after a wait, unless the spool has dropped all of it. What it has dropped a part of is sent whole.
+    async fn still_there(&self, round: Option<Round>) -> Option<Round> {
+        let (mut round, store, reader) = (round?, self.store.clone(), self.reader);
+        let look = move || {
+            if round.is_dropped(&store, reader) {
+                round.waiting.clear();
+            }
+            round
+        };
+        tokio::task::spawn_blocking(look).await.ok()
+    }
+
+    async fn finish(&self, round: Round) {
+        let (store, reader, stats) = (self.store.clone(), self.reader, Arc::clone(&self.stats));
+        let finish = move || round.finish(&store, reader, &stats);
+        if tokio::task::spawn_blocking(finish).await.is_err() {
+            tracing::error!(receiver = self.name, "what was delivered could not be noted");
+        }
+    }
+
+    fn launch(&self, mut job: Job, round: &mut Round, flying: &mut JoinSet<(Job, Outcome, Table)>) {
         let table = self.wire.table();
-        let request = job.parts.front().map(|part| self.wire.request(table, &part.payload));
-        let Some(Ok(request)) = request else {
+        let Some(part) = job.parts.front() else { return };
+        let Ok(request) = self.wire.request(table, &part.payload) else {
             tracing::error!(receiver = self.name, "a stored batch can't be made a request of: it is lost");
-            Stats::add(&self.stats.undecodable, u64::from(job.batch.items));
-            self.acknowledge(&job);
+            round.tally().undecodable += u64::from(part.items);
+            job.parts.pop_front();
+            if !job.parts.is_empty() {
+                round.waiting.push_front(Job { attempt: 0, ..job });
+            }
             return;
         };
         Stats::add(&self.stats.requests, 1);
@@ -144,17 +159,17 @@ impl Worker {
     }
 
     /// Does what the verdict on the first part says.
-    fn settle(&self, mut job: Job, verdict: Verdict) -> Next {
+    fn settle(&self, mut job: Job, verdict: Verdict, tally: &mut Tally) -> Next {
+        let items = job.parts.front().map_or(0, |part| u64::from(part.items));
         match verdict {
             Verdict::Delivered { refused } => {
                 self.stats.succeeded();
                 if refused > 0 {
                     self.warn(&format!("{refused} items of a request were refused"));
                 }
-                self.part_done(job, |stats, items| {
-                    Stats::add(&stats.refused, refused.min(items));
-                    Stats::add(&stats.delivered, items.saturating_sub(refused));
-                })
+                tally.refused += refused.min(items);
+                tally.delivered += items.saturating_sub(refused);
+                part_done(job)
             }
             Verdict::Retry { after, reason } => {
                 Stats::add(&self.stats.retries, 1);
@@ -184,37 +199,20 @@ impl Worker {
                     for (payload, items) in halves.into_iter().rev() {
                         job.parts.push_front(Part { payload: Arc::new(payload), items });
                     }
-                    Next::AtOnce(job)
+                    Next::Smaller(job)
                 }
-                None => self.refused(job, "status 413 for a single item", false),
+                None => {
+                    self.warn("status 413 for a single item");
+                    tally.refused += items;
+                    part_done(job)
+                }
             },
-            Verdict::Refused { reason, in_part } => self.refused(job, &reason, in_part),
+            Verdict::Refused { reason, in_part } => {
+                self.warn(&reason);
+                *(if in_part { &mut tally.refused_in_part } else { &mut tally.refused }) += items;
+                part_done(job)
+            }
         }
-    }
-
-    fn refused(&self, job: Job, reason: &str, in_part: bool) -> Next {
-        self.warn(reason);
-        self.part_done(job, |stats, items| {
-            Stats::add(if in_part { &stats.refused_in_part } else { &stats.refused }, items);
-        })
-    }
-
-    /// The first part is not sent again. What the spool dropped meanwhile is counted there, and not by `count`.
-    fn part_done(&self, mut job: Job, count: impl FnOnce(&Stats, u64)) -> Next {
-        let part = job.parts.pop_front();
-        let is_pending = self.store.is_pending(self.reader, job.batch.number);
-        if let Some(part) = part.filter(|_| is_pending) {
-            count(&self.stats, u64::from(part.items));
-        }
-        if !job.parts.is_empty() {
-            return Next::AtOnce(Job { attempt: 0, ..job });
-        }
-        self.acknowledge(&job);
-        Next::Taken
-    }
-
-    fn acknowledge(&self, job: &Job) {
-        self.store.acknowledge(self.reader, &job.batch);
     }
 
     fn warn(&self, reason: &str) {
@@ -222,6 +220,12 @@ impl Worker {
             tracing::warn!(receiver = self.name, "{reason}");
         }
     }
+}
+
+/// The first part is not sent again.
+fn part_done(mut job: Job) -> Next {
+    job.parts.pop_front();
+    Next::Taken((!job.parts.is_empty()).then_some(Job { attempt: 0, ..job }))
 }
 
 /// What a worker is told.
@@ -236,20 +240,15 @@ pub enum Stop {
 }
 
 enum Next {
-    Taken,
+    Taken(Option<Job>),
     Again(Job, Wait),
+    Smaller(Job),
     AtOnce(Job),
 }
 
 enum Wait {
     Backoff(Option<Duration>),
     Person,
-}
-
-/// Keeps those that go again in the order of their batches.
-fn insert(again: &mut VecDeque<Job>, job: Job) {
-    let place = again.partition_point(|other| other.batch.number < job.batch.number);
-    again.insert(place, job);
 }
 
 async fn sleep_until(time: Option<Instant>) {

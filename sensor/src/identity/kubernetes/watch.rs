@@ -239,6 +239,10 @@ pub(super) async fn follow<K>(
                 if watch.failed(cause, &error.to_string()) {
                     tracing::warn!("the watch of {name} failed, what is known stays: {error}");
                 }
+                // The server is there and began the watch: failures of before are no reason to wait with the list.
+                if cause == Cause::Gone && matches!(error, watcher::Error::WatchError(_)) {
+                    backoff.reset();
+                }
                 tokio::time::sleep(backoff.failed(after, &mut random)).await;
             }
         }
@@ -326,6 +330,15 @@ impl Pods {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::ready;
+
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::{Request, Response};
+    use serde_json::{Value, json};
+    use tower::service_fn;
+
     use super::*;
 
     #[test]
@@ -350,5 +363,46 @@ mod tests {
         assert_eq!((watch.failures(Cause::Forbidden), watch.failures(Cause::Gone)), (2, 0));
         assert_eq!(watch.error().as_deref(), Some("forbidden: x"));
         assert!(watch.is_well() && !watch.is_well());
+    }
+
+    fn status(code: u16) -> Value {
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code })
+    }
+
+    /// A server that was away until the wait had grown, and has forgotten meanwhile what the watch goes on from.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forgotten_is_listed_as_soon_as_the_server_is_back() {
+        const REFUSALS: usize = 20;
+        let (asked, back) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
+        let (log, is_back) = (Arc::clone(&asked), Arc::clone(&back));
+        let server = service_fn(move |request: Request<kube::client::Body>| {
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let mut log = log.lock().unwrap();
+            log.push((tokio::time::Instant::now(), is_watch));
+            let (code, answer) = match log.len() {
+                1 => (200, json!({ "kind": "List", "metadata": { "resourceVersion": "1" }, "items": [] })),
+                len if len < 2 + REFUSALS => (503, status(503)),
+                len if len == 2 + REFUSALS => (200, json!({ "type": "ERROR", "object": status(410) })),
+                _ => {
+                    is_back.notify_one();
+                    (503, status(503))
+                }
+            };
+            let mut response = Response::new(Full::new(Bytes::from(answer.to_string())));
+            *response.status_mut() = hyper::StatusCode::from_u16(code).unwrap();
+            ready(Ok::<_, Infallible>(response))
+        });
+        let api = Api::<object::Pod>::all(Client::new(server, "default"));
+        let watches = Watches::default();
+        tokio::select! {
+            () = follow(api, selection(None, PAGE), Resource::Pods, &watches, async |_| {}) => unreachable!(),
+            () = back.notified() => {}
+        }
+        let asked = asked.lock().unwrap();
+        let (forgotten, listed) = (asked[1 + REFUSALS], asked[2 + REFUSALS]);
+        assert!(forgotten.1 && !listed.1, "{asked:?}");
+        let waited = listed.0 - forgotten.0;
+        assert!(waited <= Duration::from_secs(1), "{waited:?}");
+        assert_eq!(watches.of(Resource::Pods).failures(Cause::Gone), 1);
     }
 }

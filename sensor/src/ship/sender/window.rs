@@ -1,17 +1,25 @@
-//! How many requests may be under way at once.
+//! How many requests may be under way at once, and how large each.
 
-/// Adapts to what the receiver takes: one more for each round of successes, half for each sign of overload.
+/// Bytes of a request before compression: receivers of gRPC take 4 MiB where nobody set another limit, and the parts of
+/// Loki speak gRPC with each other.
+const BYTES_MAX: usize = 3 * 1024 * 1024;
+/// A request that is smaller than this is not made of several batches.
+const BYTES_MIN: usize = 64 * 1024;
+
+/// Adapts to what the receiver takes: one request more for each round of successes, half for each sign of overload; half the
+/// bytes when one was too large.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
     size: f64,
     max: f64,
+    bytes: usize,
 }
 
 impl Window {
     /// Starts with one request, and never has more than `max`.
     #[must_use]
     pub fn new(max: u32) -> Self {
-        Self { size: 1.0, max: f64::from(max.max(1)) }
+        Self { size: 1.0, max: f64::from(max.max(1)), bytes: BYTES_MAX }
     }
 
     /// Requests that may be under way.
@@ -19,6 +27,12 @@ impl Window {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "1 to max")]
     pub fn size(&self) -> usize {
         self.size as usize
+    }
+
+    /// Bytes that a request of several batches may have, before compression.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A request was taken.
@@ -29,6 +43,11 @@ impl Window {
     /// The receiver is overloaded or away.
     pub fn shrink(&mut self) {
         self.size = (self.size / 2.0).max(1.0);
+    }
+
+    /// The receiver does not take requests that are so large.
+    pub fn too_large(&mut self) {
+        self.bytes = (self.bytes / 2).max(BYTES_MIN);
     }
 }
 
@@ -51,5 +70,17 @@ mod tests {
         }
         assert_eq!(window.size(), 1);
         assert_eq!(Window::new(0).size(), 1);
+    }
+
+    #[test]
+    fn requests_that_were_too_large_become_smaller() {
+        let mut window = Window::new(4);
+        assert_eq!(window.bytes(), BYTES_MAX);
+        window.too_large();
+        assert_eq!(window.bytes(), BYTES_MAX / 2);
+        for _ in 0..100 {
+            window.too_large();
+        }
+        assert_eq!(window.bytes(), BYTES_MIN);
     }
 }

@@ -1,6 +1,6 @@
 //! The spool: what leaves the node waits here, on disk, until a receiver has taken it.
 //!
-//! One [`Queue`] a signal. A batch counts as accepted when [`Queue::push`] returns; each receiver of the signal is a
+//! One [`Queue`] a signal. A batch counts as accepted when [`Queue::push`] or [`Queue::push_all`] returns its number; each receiver of the signal is a
 //! reader with a cursor of its own.
 //!
 //! # Invariants
@@ -40,7 +40,8 @@
 //! Damage elsewhere hides the rest of its segment; how many records that are is told by the next segment's name.
 //!
 //! With [`Sync::Always`] a batch is on stable storage (`fdatasync`) when it counts as accepted, so it survives a loss
-//! of power. With [`Sync::Never`] it is in the kernel's page cache: it survives the end of the process, not of the
+//! of power. Batches that come at once ([`Queue::push_all`]) share one `fdatasync` a segment, and none of them is accepted, or can
+//! be read, before it. With [`Sync::Never`] it is in the kernel's page cache: it survives the end of the process, not of the
 //! machine. A cursor is never synchronised: after a loss of power, batches that were delivered shortly before can be
 //! sent again.
 //!

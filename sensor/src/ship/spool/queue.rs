@@ -1,5 +1,7 @@
 //! The queue of one signal.
 
+mod write;
+
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -8,11 +10,8 @@ use std::path::{Path, PathBuf};
 use super::cursor::{self, Cursor};
 use super::medium::{Disk, Medium};
 use super::reader::Reader;
-use super::segment::{self, HEAD, Head, RECORD_HEAD, Segment};
-use super::{ASIDE_MAX, Cause, Limits, Lost, PAYLOAD_MAX, SpoolError, Sync};
-
-/// A segment spans at most this share of the age bound.
-const SEGMENTS_AN_AGE: u64 = 8;
+use super::segment::{self, HEAD, Head, Segment};
+use super::{ASIDE_MAX, Cause, Limits, Lost, SpoolError};
 
 /// A batch as it is read back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,94 +181,6 @@ impl<M: Medium> Queue<M> {
         }
     }
 
-    /// Accepts a batch of `items` samples, lines or spans. `now_ms` is in milliseconds of the Unix epoch.
-    ///
-    /// # Errors
-    /// When it can't be written; then it is not accepted, and the queue is as before.
-    pub fn push(&mut self, payload: &[u8], items: u32, now_ms: u64) -> Result<u64, SpoolError> {
-        let size = (RECORD_HEAD + payload.len()) as u64;
-        if payload.len() > PAYLOAD_MAX || HEAD + size > self.limits.max_bytes {
-            let limit = self.limits.max_bytes.min(PAYLOAD_MAX as u64);
-            return Err(SpoolError::TooLarge { bytes: payload.len(), limit });
-        }
-        self.expire(now_ms);
-        if self.segments.back().is_none_or(|last| self.is_done(last, size, now_ms)) {
-            self.active = None;
-        }
-        let head = if self.active.is_some() { 0 } else { HEAD };
-        while self.bytes() + size + head > self.limits.max_bytes && !self.segments.is_empty() {
-            self.drop_oldest(Cause::Bytes);
-        }
-        if self.active.is_none() {
-            self.start_segment()?;
-        }
-        let number = self.next;
-        let record = segment::encode(number, now_ms, items, payload);
-        let (Some(file), Some(last)) = (&self.active, self.segments.back_mut()) else {
-            unreachable!("a segment was started");
-        };
-        let mut written = self.medium.write(file, &record, last.bytes);
-        if written.is_ok() && self.limits.sync == Sync::Always {
-            written = self.medium.sync(file);
-        }
-        if let Err(source) = written {
-            // What is there of the record must not be found later. If it can't be cut off, the next segment's name
-            // says that it was never accepted.
-            let path = last.path.clone();
-            if file.set_len(last.bytes).is_err() {
-                self.active = None;
-            }
-            return Err(SpoolError::Io { operation: "write", path, source });
-        }
-        last.add(size, items, now_ms);
-        self.next += 1;
-        Ok(number)
-    }
-
-    /// Whether a record of this size goes to the next segment: this one is full, or spans so much time that its age
-    /// says little of its records'.
-    fn is_done(&self, segment: &Segment, size: u64, now_ms: u64) -> bool {
-        let span = now_ms.saturating_sub(segment.oldest_ms);
-        let is_full = segment.bytes + size > self.limits.segment_bytes.min(self.limits.max_bytes);
-        segment.bytes > HEAD && (is_full || span > self.max_age_ms() / SEGMENTS_AN_AGE)
-    }
-
-    fn max_age_ms(&self) -> u64 {
-        u64::try_from(self.limits.max_age.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn start_segment(&mut self) -> Result<(), SpoolError> {
-        // An empty one under this name may be left of a failed start.
-        if self.segments.back().is_some_and(|last| last.first == self.next) {
-            self.segments.pop_back();
-        }
-        let path = segment::path(&self.directory, self.next);
-        let mut start = || {
-            let file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
-            self.medium.write(&file, &segment::head(self.next), 0)?;
-            if self.limits.sync == Sync::Always {
-                self.medium.sync(&File::open(&self.directory)?)?;
-            }
-            Ok(file)
-        };
-        let file = start().map_err(|source| {
-            let _ = fs::remove_file(&path);
-            SpoolError::Io { operation: "start", path: path.clone(), source }
-        })?;
-        self.active = Some(file);
-        let first = self.next;
-        self.segments.push_back(Segment {
-            path,
-            first,
-            end: first,
-            bytes: HEAD,
-            items: 0,
-            oldest_ms: 0,
-            newest_ms: 0,
-        });
-        Ok(())
-    }
-
     /// The next batch for a reader, by its place in the list that the queue was opened with; `None` when it has all.
     pub fn read(&mut self, reader: usize, now_ms: u64) -> Option<Batch> {
         self.expire(now_ms);
@@ -350,6 +261,10 @@ impl<M: Medium> Queue<M> {
             reader.at = reader.cursor.next;
             reader.open = None;
         }
+    }
+
+    fn max_age_ms(&self) -> u64 {
+        u64::try_from(self.limits.max_age.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Drops segments in which everything is older than the bound.

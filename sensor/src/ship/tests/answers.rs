@@ -134,8 +134,8 @@ async fn what_can_not_pass_is_not_retried_and_counted() {
         let run = Run::to(&store, wire, connection(&server.url("/")));
         for _ in &statuses {
             store.accept(if signal == Signal::Metrics { samples(1) } else { lines(2) }, 2);
+            run.drained().await;
         }
-        run.drained().await;
         assert_eq!(server.got().len(), statuses.len());
         let in_part = run.stats.refused_in_part.load(Ordering::Relaxed);
         assert_eq!(run.refused() + in_part, 2 * statuses.len() as u64);

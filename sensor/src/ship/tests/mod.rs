@@ -2,6 +2,9 @@
 
 mod answers;
 mod compliance;
+mod fake;
+mod numbered;
+mod order;
 mod outage;
 mod report;
 mod server;

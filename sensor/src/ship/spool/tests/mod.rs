@@ -14,6 +14,7 @@ use super::{Batch, Cause, Limits, Medium, Queue, Sync};
 struct Faulty {
     fails: Option<(usize, io::ErrorKind)>,
     fails_sync: bool,
+    syncs: usize,
 }
 
 impl Medium for Faulty {
@@ -28,6 +29,7 @@ impl Medium for Faulty {
     }
 
     fn sync(&mut self, _: &File) -> io::Result<()> {
+        self.syncs += 1;
         if self.fails_sync { Err(io::ErrorKind::Other.into()) } else { Ok(()) }
     }
 }
@@ -149,6 +151,62 @@ fn a_full_disk_refuses_and_is_recovered_from() {
     let got: Vec<Vec<u8>> = drain(&mut queue, 0, 0).into_iter().map(|batch| batch.payload).collect();
     assert_eq!(got, [b"before".to_vec(), b"after".to_vec()]);
     assert_eq!(queue.torn(), 0);
+}
+
+/// Batches of these lengths, each of one item.
+fn push_all(queue: &mut Queue<Faulty>, lengths: &[usize]) -> Vec<Option<u64>> {
+    let payloads: Vec<Vec<u8>> = lengths.iter().map(|length| vec![7; *length]).collect();
+    let batches: Vec<(&[u8], u32)> = payloads.iter().map(|payload| (payload.as_slice(), 1)).collect();
+    queue.push_all(&batches, 0).into_iter().map(Result::ok).collect()
+}
+
+#[test]
+fn what_waits_is_synchronised_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = limits(1_000_000, 10_000);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    queue.push(b"first", 1, 0).unwrap();
+    let before = queue.medium_mut().syncs;
+    assert_eq!(push_all(&mut queue, &[100; 32]), (2..34).map(Some).collect::<Vec<_>>());
+    assert_eq!(queue.medium_mut().syncs - before, 1, "one for 32 batches");
+    // A segment of 10 000 bytes takes 78 records of 128: each has one, and its start another, of the directory.
+    let before = queue.medium_mut().syncs;
+    assert_eq!(push_all(&mut queue, &[100; 200]).len(), 200);
+    assert_eq!(files(directory.path(), "seg").len(), 3);
+    assert_eq!(queue.medium_mut().syncs - before, 3 + 2);
+    drop(queue);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    assert_eq!(drain(&mut queue, 0, 0).len(), 1 + 32 + 200);
+}
+
+#[test]
+fn nothing_is_accepted_before_it_is_synchronised() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = limits(1_000_000, 10_000);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    queue.push(b"before", 1, 0).unwrap();
+    queue.medium_mut().fails_sync = true;
+    assert_eq!(push_all(&mut queue, &[100; 5]), [None; 5]);
+    assert_eq!((queue.waiting(0), queue.next_number()), (1, 2));
+    queue.medium_mut().fails_sync = false;
+    queue.push(b"after", 1, 0).unwrap();
+    drop(queue);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    let got: Vec<Vec<u8>> = drain(&mut queue, 0, 0).into_iter().map(|batch| batch.payload).collect();
+    assert_eq!(got, [b"before".to_vec(), b"after".to_vec()]);
+}
+
+#[test]
+fn one_that_is_refused_takes_no_other_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = limits(10_000, 5_000);
+    let mut queue = open(directory.path(), &["a"], &limits);
+    assert_eq!(push_all(&mut queue, &[10, 20_000, 10]), [Some(1), None, Some(2)]);
+    queue.medium_mut().fails = Some((5, io::ErrorKind::StorageFull));
+    assert_eq!(push_all(&mut queue, &[10, 10]), [None; 2]);
+    queue.medium_mut().fails = None;
+    assert_eq!(push_all(&mut queue, &[10]), [Some(3)]);
+    assert_eq!(drain(&mut queue, 0, 0).len(), 3);
 }
 
 #[test]

@@ -16,6 +16,7 @@ enum Step {
     Push { length: usize, items: u32 },
     FailedPush { length: usize, written: usize },
     UnsyncedPush { length: usize },
+    PushAll { lengths: Vec<usize>, written: Option<usize>, is_synced: bool },
     Read { reader: usize },
     Acknowledge { reader: usize, which: prop::sample::Index },
     Rewind { reader: usize },
@@ -29,6 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (1_usize..400, 0_u32..9).prop_map(|(length, items)| Step::Push { length, items }),
         1 => (1_usize..400, 0_usize..400).prop_map(|(length, written)| Step::FailedPush { length, written }),
         1 => (1_usize..400).prop_map(|length| Step::UnsyncedPush { length }),
+        4 => (prop::collection::vec(1_usize..400, 0..9), prop::option::weighted(0.2, 0_usize..400), prop::bool::weighted(0.8))
+            .prop_map(|(lengths, written, is_synced)| Step::PushAll { lengths, written, is_synced }),
         6 => reader.clone().prop_map(|reader| Step::Read { reader }),
         6 => (reader.clone(), any::<prop::sample::Index>())
             .prop_map(|(reader, which)| Step::Acknowledge { reader, which }),
@@ -96,6 +99,27 @@ fn run(steps: &[Step]) {
                 queue.medium_mut().fails_sync = true;
                 assert!(queue.push(&payload(index, *length), 1, model.now_ms).is_err());
                 queue.medium_mut().fails_sync = false;
+            }
+            Step::PushAll { lengths, written, is_synced } => {
+                let payloads: Vec<Vec<u8>> = lengths
+                    .iter()
+                    .enumerate()
+                    .map(|(place, length)| payload(index + place, *length))
+                    .collect();
+                let batches: Vec<(&[u8], u32)> =
+                    payloads.iter().zip(0..).map(|(payload, items)| (payload.as_slice(), items)).collect();
+                queue.medium_mut().fails = written.map(|written| (written, ErrorKind::StorageFull));
+                queue.medium_mut().fails_sync = !is_synced;
+                let results = queue.push_all(&batches, model.now_ms);
+                (queue.medium_mut().fails, queue.medium_mut().fails_sync) = (None, false);
+                assert_eq!(results.len(), batches.len());
+                for ((payload, items), result) in batches.into_iter().zip(results) {
+                    assert_eq!(result.is_ok(), written.is_none() && *is_synced, "{result:?}");
+                    if let Ok(number) = result {
+                        assert!(model.accepted.keys().all(|known| *known < number), "{number} is not new");
+                        model.accepted.insert(number, (payload.to_owned(), items));
+                    }
+                }
             }
             Step::Read { reader } => {
                 let view = &mut model.views[*reader];
