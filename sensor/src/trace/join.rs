@@ -66,8 +66,10 @@ struct Request {
     /// What its header said.
     header: Option<TraceParent>,
     span: SpanIds,
-    /// Its trace is settled: it has been told to someone.
-    is_settled: bool,
+    /// The request of which it is a child by what the sensor saw.
+    cause: Option<ExchangeKey>,
+    /// Its trace has been told to someone: of it, of a child of its, or of what was written in its course.
+    is_told: bool,
 }
 
 impl Default for Joiner {
@@ -102,7 +104,10 @@ impl Joiner {
     /// The ids of an exchange, which are then no longer kept.
     pub fn take(&mut self, key: ExchangeKey) -> SpanIds {
         match self.requests.remove(&key) {
-            Some(request) => request.span,
+            Some(request) => {
+                self.told(request.cause);
+                request.span
+            }
             None => self.ids.root(),
         }
     }
@@ -116,7 +121,13 @@ impl Joiner {
             At::Unclear => Serving::Unclear,
             At::Pending => Serving::Pending,
             At::Over(context) => Serving::Span(context),
-            At::Open(key) => self.settle(key).map_or(Serving::None, Serving::Span),
+            At::Open(key) => {
+                self.told(Some(key));
+                self.requests.get(&key).map_or(Serving::None, |request| {
+                    let SpanIds { trace_id, span_id, .. } = request.span;
+                    Serving::Span(SpanContext { trace_id, span_id })
+                })
+            }
         }
     }
 
@@ -182,7 +193,8 @@ impl Joiner {
             route: Route::of(&started.endpoints, started.role),
             header,
             span,
-            is_settled: false,
+            cause: None,
+            is_told: false,
         };
         match started.role {
             Role::Server => self.start_server(started, request),
@@ -193,11 +205,11 @@ impl Joiner {
     fn start_server(&mut self, started: &Started, mut request: Request) {
         let key = started.key;
         if let Some(caller) = self.ends.caller(&request.route)
-            && let Some(call) = self.requests.get_mut(&caller)
+            && let Some(call) = self.requests.get(&caller)
             && agree(call, &request)
         {
-            call.is_settled = true;
             adopt(&mut request.span, &call.span, true);
+            request.cause = Some(caller);
             self.ends.remove(&call.route, Role::Client, caller);
         } else {
             self.ends.add(request.route, Role::Server, key);
@@ -210,24 +222,59 @@ impl Joiner {
     fn start_client(&mut self, started: &Started, mut request: Request) {
         let key = started.key;
         if let Some(cause) = self.cause(&request)
-            && self.settle(cause).is_some()
             && let Some(server) = self.requests.get(&cause)
         {
             adopt(&mut request.span, &server.span, false);
+            request.cause = Some(cause);
         }
         if let Some(callee) = self.ends.callee(&request.route)
-            && let Some(server) = self.requests.get_mut(&callee)
-            && !server.is_settled
+            && let Some(server) = self.requests.get(&callee)
+            && (!server.is_told || server.span.trace_id == request.span.trace_id)
             && agree(&request, server)
+            && !self.causes(request.cause).any(|cause| cause == callee)
         {
             // The send was told after the receive at the other end.
-            request.is_settled = true;
-            adopt(&mut server.span, &request.span, true);
-            self.ends.remove(&server.route, Role::Server, callee);
+            let route = server.route;
+            self.join_late(callee, key, &request.span);
+            self.ends.remove(&route, Role::Server, callee);
         } else {
             self.ends.add(request.route, Role::Client, key);
         }
         self.requests.insert(key, request);
+    }
+
+    /// Makes a server's request a child of a call that was told after it, and takes what it caused meanwhile into the call's trace.
+    fn join_late(&mut self, callee: ExchangeKey, caller: ExchangeKey, call: &SpanIds) {
+        let Some(server) = self.requests.get_mut(&callee) else { return };
+        let has_moved = server.span.trace_id != call.trace_id;
+        adopt(&mut server.span, call, true);
+        server.cause = Some(caller);
+        let mut moved = if has_moved { vec![callee] } else { Vec::new() };
+        // Seldom, and seldom more than one or two: so it is not kept who caused what.
+        while let Some(cause) = moved.pop() {
+            for (key, request) in self.requests.iter_mut().filter(|(_, request)| request.cause == Some(cause))
+            {
+                request.span.trace_id = call.trace_id;
+                request.span.flags = call.flags;
+                request.span.trace_state.clone_from(&call.trace_state);
+                moved.push(*key);
+            }
+        }
+    }
+
+    /// A request, what caused it, and so on.
+    fn causes(&self, first: Option<ExchangeKey>) -> impl Iterator<Item = ExchangeKey> {
+        std::iter::successors(first, |key| self.requests.get(key)?.cause)
+    }
+
+    /// From now on a request stays in its trace, and so does what caused it.
+    fn told(&mut self, first: Option<ExchangeKey>) {
+        let mut next = first;
+        while let Some(request) = next.and_then(|key| self.requests.get_mut(&key)).filter(|one| !one.is_told)
+        {
+            request.is_told = true;
+            next = request.cause;
+        }
     }
 
     /// The request that a call is made for.
@@ -257,13 +304,6 @@ impl Joiner {
                 None
             }
         }
-    }
-
-    /// From now on the request stays in its trace.
-    fn settle(&mut self, key: ExchangeKey) -> Option<SpanContext> {
-        let request = self.requests.get_mut(&key)?;
-        request.is_settled = true;
-        Some(SpanContext { trace_id: request.span.trace_id, span_id: request.span.span_id })
     }
 
     fn answer(&mut self, key: ExchangeKey, sent: u32, time_ns: u64) {

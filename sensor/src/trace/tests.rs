@@ -136,6 +136,60 @@ fn a_send_may_be_told_after_its_receive() {
     assert_child(&back, &call);
 }
 
+/// By then the one who received it has made calls of its own: they come along.
+#[test]
+fn a_send_may_be_told_after_what_it_caused() {
+    let mut bench = Bench::trusting(&[100, 200, 300]);
+    let front = bench.server(1, 100, 11, 5000, None);
+    let back = bench.server(2, 200, 21, 5001, None);
+    let last = bench.call(200, 21, 5002, 300, None);
+    let end = bench.server(3, 300, 31, 5002, None);
+    let call = bench.call(100, 11, 5001, 200, None);
+    let [end, last, back, call, front] =
+        [(end, 31), (last, 21), (back, 21), (call, 11), (front, 11)].map(|(key, tid)| bench.end(key, tid));
+    assert_child(&call, &front);
+    assert_child(&back, &call);
+    assert_child(&last, &back);
+    assert_child(&end, &last);
+}
+
+/// What was told of it says the same trace.
+#[test]
+fn a_send_with_a_header_may_be_told_after_its_trace_was() {
+    let mut bench = Bench::trusting(&[200]);
+    let back = bench.server(2, 200, 21, 5001, Some(HEADER));
+    let _ = bench.served(200, 21, bench.now_ns);
+    let call = bench.call(100, 11, 5001, 200, Some(HEADER));
+    let (back, call) = (bench.end(back, 21), bench.end(call, 11));
+    assert_child(&back, &call);
+}
+
+/// A call that was told belongs to another trace already.
+#[test]
+fn a_send_that_is_told_after_what_it_caused_was_told_is_no_parent() {
+    let mut bench = Bench::trusting(&[100, 200]);
+    let front = bench.server(1, 100, 11, 5000, None);
+    let back = bench.server(2, 200, 21, 5001, None);
+    let last = bench.call(200, 21, 5002, 300, None);
+    let last = bench.end(last, 21);
+    let call = bench.call(100, 11, 5001, 200, None);
+    let [back, call, front] = [(back, 21), (call, 11), (front, 11)].map(|(key, tid)| bench.end(key, tid));
+    assert_child(&last, &back);
+    assert_child(&call, &front);
+    assert_eq!(back.parent, None);
+}
+
+/// A service that calls itself: what is called can't have caused the call.
+#[test]
+fn a_call_is_no_child_of_its_own_child() {
+    let mut bench = Bench::trusting(&[100]);
+    let inner = bench.server(2, 100, 11, 5001, None);
+    let call = bench.call(100, 11, 5001, 100, None);
+    let (inner, call) = (bench.end(inner, 11), bench.end(call, 11));
+    assert_child(&call, &inner);
+    assert_eq!(inner.parent, None);
+}
+
 #[test]
 fn a_trace_that_was_told_stays() {
     let mut bench = Bench::trusting(&[200]);
