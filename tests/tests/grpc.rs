@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use nix::sys::signal::Signal;
 use tests::calls::{Role, counted, total};
-use tests::grpc::{By, CALLS, METHODS, Shop, expect_messages, expect_round, rpcs};
+use tests::grpc::{By, METHODS, Shop, TIMES, expect_messages, expect_round, rpcs};
 use tests::process::Process;
 use tests::sensor::{SETTLE, Sensor};
 use tests::wait::{patience, wait_for};
@@ -17,6 +17,9 @@ fn every_kind_of_call() {
     expect_round(&sensor, shop.port);
     expect_messages(&sensor, shop.port);
 }
+
+/// The calls of a round, but those that end by their deadline.
+const CALLS: u64 = 7 * TIMES;
 
 /// Of a connection that is older than the sensor a name, and what is in the header table, cannot be known: it is `*`, and
 /// never another.
