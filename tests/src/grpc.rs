@@ -67,11 +67,11 @@ impl Shop {
         Self { directory, port, _process: process }
     }
 
-    /// A client that makes one round of calls.
+    /// A client that makes a round of each call so many times.
     #[must_use]
-    pub fn client(&self, by: By) -> Command {
+    pub fn client(&self, by: By, times: u64) -> Command {
         let mut command = by.command(&self.directory, "grpc_client");
-        command.args([self.port.to_string(), TIMES.to_string()]);
+        command.args([self.port.to_string(), times.to_string()]);
         command
     }
 }

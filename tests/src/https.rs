@@ -111,6 +111,11 @@ impl Nginx {
         Self { _process: process, name, port, certificate }
     }
 
+    /// Has curl take this for every server.
+    pub fn reach<'a>(&self, curl: &'a mut Command) -> &'a mut Command {
+        curl.args(["-sS", "--noproxy", "*", "--connect-to"]).arg(format!("::127.0.0.1:{}", self.port))
+    }
+
     /// Gets pages by one curl, one after the other on one connection; what it printed.
     ///
     /// # Panics
@@ -128,8 +133,7 @@ impl Nginx {
     #[track_caller]
     #[must_use]
     pub fn get(&self, curl: &mut Command, arguments: &[&str], paths: &[&str]) -> String {
-        curl.args(["-sS", "--noproxy", "*", "--cacert"]).arg(self.certificate.path());
-        curl.args(["--connect-to", &format!("::127.0.0.1:{}", self.port)]).args(arguments);
+        self.reach(curl).arg("--cacert").arg(self.certificate.path()).args(arguments);
         curl.args(paths.iter().map(|path| format!("https://shop.test{path}")));
         Process::start(curl).succeed(60)
     }

@@ -23,6 +23,7 @@ pub mod front;
 pub mod grpc;
 pub mod http2;
 pub mod https;
+pub mod kills;
 pub mod link;
 pub mod logs;
 pub mod loki;

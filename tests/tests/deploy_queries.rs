@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Command;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -13,7 +12,7 @@ use tempfile::TempDir;
 use tests::api_server::ApiServer;
 use tests::client::curl;
 use tests::deploy::{Language, Query, alerts, dashboards, queries};
-use tests::fixtures;
+use tests::grpc::{By, Shop};
 use tests::https::Nginx;
 use tests::link::free_port;
 use tests::logs::{Piped, Script};
@@ -73,13 +72,11 @@ struct Scene {
     server: Server,
     secure: Nginx,
     logging: Script,
-    grpc: u16,
+    shop: Shop,
     closed: u16,
-    directory: TempDir,
     netns: Netns,
     _resolver: Resolver,
     _api: ApiServer,
-    _processes: [Process; 1],
     _piped: Piped,
     _spool: TempDir,
 }
@@ -113,9 +110,6 @@ impl Scene {
         let server = Server::start(Kind::Python);
         let netns = Netns::new();
         let resolver = Resolver::start(&netns);
-        let directory = TempDir::new().expect("make a directory");
-        let mut shop = Process::start(&mut python(&directory, "grpc_server.py"));
-        let grpc = shop.line("listening ").parse().expect("a port");
         Self {
             sensor,
             prometheus,
@@ -124,13 +118,11 @@ impl Scene {
             server,
             secure: Nginx::start("TLSv1.2 TLSv1.3", ""),
             logging,
-            grpc,
+            shop: Shop::start(By::Python),
             closed: free_port(),
-            directory,
             netns,
             _resolver: resolver,
             _api: api,
-            _processes: [shop],
             _piped: piped,
             _spool: spool,
         }
@@ -148,8 +140,7 @@ impl Scene {
         // One that it does not trust.
         let url = format!("https://127.0.0.1:{}/", self.secure.port);
         assert!(!Process::start(program("curl").args(["-sS", "--noproxy", "*", &url])).wait(60).success());
-        let mut client = python(&self.directory, "grpc_client.py");
-        let _ = Process::start(client.args([self.grpc.to_string(), "1".to_owned()])).succeed(60);
+        let _ = Process::start(&mut self.shop.client(By::Python, 1)).succeed(60);
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, self.closed)).is_err());
         reset();
         let python = program("python3");
@@ -220,13 +211,6 @@ struct Came {
     /// Labels of streams of logs, as selectors.
     streams: BTreeSet<String>,
     spans: Vec<ResourceSpans>,
-}
-
-/// Debian's Python, for which Debian has grpcio.
-fn python(directory: &TempDir, script: &str) -> Command {
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg(fixtures::write(directory.path(), script, script));
-    command
 }
 
 /// A connection that its client cuts.

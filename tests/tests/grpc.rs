@@ -13,7 +13,7 @@ use tests::wait::{patience, wait_for};
 fn every_kind_of_call() {
     let sensor = Sensor::start();
     let shop = Shop::start(By::Python);
-    let _ = Process::start(&mut shop.client(By::Python)).succeed(60);
+    let _ = Process::start(&mut shop.client(By::Python, TIMES)).succeed(60);
     expect_round(&sensor, shop.port);
     expect_messages(&sensor, shop.port);
 }
@@ -26,7 +26,7 @@ const CALLS: u64 = 7 * TIMES;
 #[test]
 fn a_connection_joined_in_the_middle() {
     let shop = Shop::start(By::Python);
-    let mut client = Process::start(shop.client(By::Python).arg("again"));
+    let mut client = Process::start(shop.client(By::Python, TIMES).arg("again"));
     client.line("round 0");
     let sensor = Sensor::start();
     client.signal(Signal::SIGUSR1);

@@ -1,9 +1,9 @@
 //! What programs write arrives at a receiver of logs: in order, once, with its labels, its severity and its trace.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
+use tests::kills::{any_moment, kills};
 use tests::logs::{Piped, Script, ask, number, piped_server, warm_up};
 use tests::parallel::trace;
 use tests::receiver::Lines;
@@ -53,7 +53,7 @@ fn each_line_arrives_once_and_in_order() {
 /// `SENSOR_TEST_KILLS` says how often. Lines that are written while there is no sensor are not seen.
 #[test]
 fn lines_outlive_kills_under_load() {
-    let kills = std::env::var("SENSOR_TEST_KILLS").map_or(3, |text| text.parse().expect("a number"));
+    let kills = kills();
     let text = "import itertools, time\nfor number in itertools.count():\n    print(number, flush=True)\n    \
                 time.sleep(0.0005)\n";
     let script = Script::new(".py", text);
@@ -65,9 +65,7 @@ fn lines_outlive_kills_under_load() {
     for _ in 0..kills {
         let sensor = options(&receiver, &spool, &script.name).start();
         wait_until("lines on disk", patience(SETTLE), || (accepted(&sensor) > 0).then_some(()));
-        // At any moment of its second.
-        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").subsec_nanos();
-        std::thread::sleep(Duration::from_nanos(u64::from(nanoseconds)));
+        any_moment();
         all += accepted(&sensor);
         drop(sensor.kill());
     }

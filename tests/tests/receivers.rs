@@ -11,6 +11,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 use tempfile::TempDir;
 use tests::client::curl;
+use tests::kills::{any_moment, kills};
 use tests::metrics::Metrics;
 use tests::prometheus::Prometheus;
 use tests::receiver::Traces;
@@ -257,7 +258,7 @@ fn native_histograms_are_read_back() {
 /// `SENSOR_TEST_KILLS` says how often; the queue by itself is killed 200 times by `spool_kill`.
 #[test]
 fn spans_outlive_kills_under_load() {
-    let kills = std::env::var("SENSOR_TEST_KILLS").map_or(3, |text| text.parse().expect("a number"));
+    let kills = kills();
     let receiver = Traces::start(200);
     let server = Server::start(Kind::Nginx);
     let spool = TempDir::new().expect("make a directory");
@@ -282,9 +283,7 @@ fn spans_outlive_kills_under_load() {
         if kill % 2 == 0 {
             wait_until("spans on disk", patience(SETTLE), || (accepted(&sensor) > 0).then_some(()));
         }
-        // At any moment of its second.
-        let nanoseconds = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").subsec_nanos();
-        std::thread::sleep(Duration::from_nanos(u64::from(nanoseconds)));
+        any_moment();
         all += accepted(&sensor);
         drop(sensor.kill());
     }

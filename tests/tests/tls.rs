@@ -21,9 +21,7 @@ const DURATION: &str = "tls_handshake_duration_seconds";
 fn asked(server: &Nginx, arguments: &[&str]) -> (Process, String) {
     let name = unique("curl");
     let mut command = Command::new(copy("curl", server.certificate.directory(), &name));
-    command.args(["-sS", "--noproxy", "*", "--connect-to"]);
-    command.arg(format!("::127.0.0.1:{}", server.port)).args(arguments);
-    (Process::start(command.arg("https://shop.test/")), name)
+    (Process::start(server.reach(&mut command).args(arguments).arg("https://shop.test/")), name)
 }
 
 /// A script in a file of its own, and its `service_name`.

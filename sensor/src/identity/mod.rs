@@ -15,7 +15,7 @@ pub use cgroup::{ContainerId, InContainer, PodUid};
 pub use directory::{Directory, Found};
 pub use kubernetes::Kubernetes;
 pub use name::service_name;
-pub use process::{Known, PATIENCE, Processes, Sight, is_ending, numbers, running};
+pub use process::{CAPACITY, Known, PATIENCE, Processes, Sight, is_ending, numbers, running};
 pub use stat::Stat;
 pub use workload::{Container, Identity, Service, Workload};
 

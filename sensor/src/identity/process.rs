@@ -23,7 +23,7 @@ use super::workload::{Container, Identity};
 use crate::mask::without_cards;
 
 /// The most processes to remember; the one not seen for the longest time is forgotten.
-const CAPACITY: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+pub const CAPACITY: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// The most containers whose first sight is remembered.
 const CONTAINERS: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 /// How long what is told of a container waits for the API server to tell what that is, from its first sight on.

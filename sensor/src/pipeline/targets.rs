@@ -1,6 +1,5 @@
 //! Which processes are observed.
 
-use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use lru::LruCache;
@@ -9,11 +8,8 @@ use sensor_common::target::{ALL, ALL_BUT, BY_CONTAINER, BY_PROGRAM, NOT_ENTERED}
 use crate::{
     capture::Capture,
     config::Config,
-    identity::{Identity, Known, Processes, is_ending, numbers},
+    identity::{CAPACITY, Identity, Known, Processes, is_ending, numbers},
 };
-
-/// The most processes whose entry for their container is remembered: as many as are known by name.
-const ENTRIES: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// The configured choice.
 #[derive(Debug)]
@@ -31,7 +27,8 @@ impl Targets {
     /// Enters the processes that run now. What they start is followed by the kernel side.
     pub(super) fn new(config: &Config, capture: &mut Capture, processes: &mut Processes) -> Self {
         let mut entered = LruCache::unbounded();
-        entered.resize(ENTRIES);
+        // As many as are known by name.
+        entered.resize(CAPACITY);
         let (choice, mode) = (&config.target, config.target_mode());
         let (names, exclude) = (choice.processes.clone(), choice.exclude.clone());
         let mut targets = Self { processes: names, exclude, mode, entered, generation: 0 };

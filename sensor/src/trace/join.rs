@@ -72,6 +72,12 @@ struct Request {
     is_told: bool,
 }
 
+impl Request {
+    fn context(&self) -> SpanContext {
+        SpanContext { trace_id: self.span.trace_id, span_id: self.span.span_id }
+    }
+}
+
 impl Default for Joiner {
     fn default() -> Self {
         Self::new()
@@ -123,10 +129,7 @@ impl Joiner {
             At::Over(context) => Serving::Span(context),
             At::Open(key) => {
                 self.told(Some(key));
-                self.requests.get(&key).map_or(Serving::None, |request| {
-                    let SpanIds { trace_id, span_id, .. } = request.span;
-                    Serving::Span(SpanContext { trace_id, span_id })
-                })
+                self.requests.get(&key).map_or(Serving::None, |request| Serving::Span(request.context()))
             }
         }
     }
@@ -323,7 +326,7 @@ impl Joiner {
         if request.role == Role::Server
             && let Some(process) = self.processes.get_mut(&request.tgid)
         {
-            let context = SpanContext { trace_id: request.span.trace_id, span_id: request.span.span_id };
+            let context = request.context();
             process.end(key, request.tid, time_ns, is_told.then_some(context));
         }
         if !is_told {

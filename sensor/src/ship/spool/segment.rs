@@ -123,6 +123,11 @@ pub(super) fn read(
 }
 
 impl Segment {
+    /// One that has no record yet.
+    pub(super) fn started(path: PathBuf, first: u64) -> Self {
+        Self { path, first, end: first, bytes: HEAD, items: 0, oldest_ms: 0, newest_ms: 0 }
+    }
+
     /// Reads a segment through, and calls `visit` with each whole record below the number `limit`; `None` when it is
     /// none. Tells the file's length beside it.
     pub(super) fn scan(
@@ -141,15 +146,7 @@ impl Segment {
         if begin != head(first) {
             return Ok(None);
         }
-        let mut segment = Self {
-            path: path.to_owned(),
-            first,
-            end: first,
-            bytes: HEAD,
-            items: 0,
-            oldest_ms: 0,
-            newest_ms: 0,
-        };
+        let mut segment = Self::started(path.to_owned(), first);
         while segment.end < limit
             && let Some((head, _)) = read(&file, segment.bytes, length, segment.end)?
         {

@@ -151,16 +151,7 @@ impl<M: Medium> Queue<M> {
             SpoolError::Io { operation: "start", path: path.clone(), source }
         })?;
         self.active = Some(file);
-        let first = self.next;
-        self.segments.push_back(Segment {
-            path,
-            first,
-            end: first,
-            bytes: HEAD,
-            items: 0,
-            oldest_ms: 0,
-            newest_ms: 0,
-        });
+        self.segments.push_back(Segment::started(path, self.next));
         Ok(())
     }
 }

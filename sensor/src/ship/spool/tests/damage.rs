@@ -4,7 +4,7 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::{drain, files, limits, open};
+use super::{drain, files, limits, open, payloads};
 use crate::ship::spool::{ASIDE_MAX, Cause};
 
 #[test]
@@ -22,7 +22,7 @@ fn a_torn_write_is_cut_off() {
         let mut queue = open(directory.path(), &["a"], &limits);
         assert_eq!(queue.torn(), 1);
         queue.push(b"next", 1, 0).unwrap();
-        let got: Vec<Vec<u8>> = drain(&mut queue, 0, 0).into_iter().map(|batch| batch.payload).collect();
+        let got = payloads(&mut queue);
         assert_eq!(got, [b"whole".to_vec(), b"next".to_vec()], "{length} bytes are missing");
     }
 }

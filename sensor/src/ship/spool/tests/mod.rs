@@ -53,6 +53,11 @@ fn drain(queue: &mut Queue<Faulty>, reader: usize, now_ms: u64) -> Vec<Batch> {
     .collect()
 }
 
+/// What all batches hold that the first reader gets.
+fn payloads(queue: &mut Queue<Faulty>) -> Vec<Vec<u8>> {
+    drain(queue, 0, 0).into_iter().map(|batch| batch.payload).collect()
+}
+
 fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(directory)
         .unwrap()
@@ -148,7 +153,7 @@ fn a_full_disk_refuses_and_is_recovered_from() {
     queue.push(b"after", 1, 0).unwrap();
     drop(queue);
     let mut queue = open(directory.path(), &["a"], &limits);
-    let got: Vec<Vec<u8>> = drain(&mut queue, 0, 0).into_iter().map(|batch| batch.payload).collect();
+    let got = payloads(&mut queue);
     assert_eq!(got, [b"before".to_vec(), b"after".to_vec()]);
     assert_eq!(queue.torn(), 0);
 }
@@ -192,7 +197,7 @@ fn nothing_is_accepted_before_it_is_synchronised() {
     queue.push(b"after", 1, 0).unwrap();
     drop(queue);
     let mut queue = open(directory.path(), &["a"], &limits);
-    let got: Vec<Vec<u8>> = drain(&mut queue, 0, 0).into_iter().map(|batch| batch.payload).collect();
+    let got = payloads(&mut queue);
     assert_eq!(got, [b"before".to_vec(), b"after".to_vec()]);
 }
 
