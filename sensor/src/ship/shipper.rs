@@ -234,6 +234,7 @@ impl Shipper {
             meters.push((Signal::Traces, Arc::clone(&meter)));
             let form = traces::Form {
                 skips_metrics: self.registry.lock().has_span_metrics(),
+                rpc_names: self.registry.lock().names_of_rpc(),
                 has_exemplars: settings.metrics.exemplars,
                 ..traces::Form::default()
             };
