@@ -140,9 +140,9 @@ fn serve(runtime: &Runtime) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
     let port = listener.local_addr().expect("the bound address").port();
     listener.set_nonblocking(true).expect("make it nonblocking");
-    let _ = runtime.spawn(async move {
+    runtime.spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener).expect("take the listener");
-        Server::builder().serve_with_incoming(Shop, TcpIncoming::from(listener)).await
+        Server::builder().serve_with_incoming(Shop, TcpIncoming::from(listener)).await.expect("serve");
     });
     port
 }
