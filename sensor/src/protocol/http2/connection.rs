@@ -110,6 +110,13 @@ impl Http2 {
 
     /// Takes the request of stream 1, which HTTP/1 has read.
     pub(in crate::protocol) fn hand_over(&mut self, request: HandedOver, context: &mut Context<'_>) {
+        if self.streams.values().any(|stream| !stream.is_early()) {
+            // Requests of HTTP/2 before it: none of this kind, and they have numbers already.
+            context.losses.add(Loss::Desynchronized);
+            let key = ExchangeKey { connection: self.connection.id, request: request.number };
+            context.signal(|| Signal::Ended { key, time_ns: request.last_ns, is_told: false });
+            return;
+        }
         self.role = Some(request.role);
         self.before = request.number.saturating_sub(FIRST_STREAM.into());
         let time_ns = request.first_ns;
