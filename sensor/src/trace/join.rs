@@ -59,13 +59,8 @@ pub enum LeftOut {
 
 impl LeftOut {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Ambiguous,
-        Self::OtherThread,
-        Self::NoRequest,
-        Self::TooManyThreads,
-        Self::TooManyRequests,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Ambiguous, Self::OtherThread, Self::NoRequest, Self::TooManyThreads, Self::TooManyRequests];
 
     /// As a label's value.
     #[must_use]
