@@ -434,7 +434,7 @@ mod tests {
     fn threads_that_are_done_make_room() {
         let mut process = trusted();
         process.start(key(1), 1, 1);
-        for n in 2..3 * THREADS as u32 {
+        for n in 2..3 * u32::try_from(THREADS).unwrap() {
             let time_ns = u64::from(n);
             process.start(key(time_ns), n, time_ns);
             assert_eq!((process.now(n), process.now(1)), (Serves::One(key(time_ns)), Serves::One(key(1))));
@@ -448,7 +448,7 @@ mod tests {
     #[test]
     fn where_all_threads_serve_one_more_is_not_known() {
         let mut process = trusted();
-        let last = THREADS as u32;
+        let last = u32::try_from(THREADS).unwrap();
         (0..=last).for_each(|n| process.start(key(u64::from(n)), n, 1));
         assert_eq!((process.now(0), process.now(last)), (Serves::One(key(0)), Serves::TooManyThreads));
         process.end(key(u64::from(last)), last, 2, Some(ids(1)));
