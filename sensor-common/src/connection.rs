@@ -76,5 +76,14 @@ pub const PLAINTEXT: u64 = 1;
 /// In [`Connection::id`]: the plaintext of the connection that has the number without it.
 pub const PLAINTEXT_ID: u64 = 1 << 47;
 
+impl Connection {
+    /// Whether it is one of a Unix-domain socket.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unix(&self) -> bool {
+        self.tuple.is_unix()
+    }
+}
+
 const _: () = assert!(size_of::<Stream>() == 24);
 const _: () = assert!(size_of::<Connection>() == 168);

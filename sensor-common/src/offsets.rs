@@ -27,10 +27,24 @@ pub struct Offsets {
     pub net_ns_inum: u32,
     /// `sock.sk_protocol`
     pub sk_protocol: u32,
+    /// `sock.sk_type`
+    pub sk_type: u32,
+    /// `sock.sk_shutdown`
+    pub sk_shutdown: u32,
     /// `sock.sk_socket`
     pub sk_socket: u32,
     /// `socket.file`
     pub socket_file: u32,
+    /// `socket_alloc.vfs_inode`: the inode of a `struct socket`, which is at the start of the same structure
+    pub socket_inode: u32,
+    /// `unix_sock.addr`; 0 where the kernel itself has no Unix-domain sockets
+    pub unix_address: u32,
+    /// `unix_sock.peer`
+    pub unix_peer: u32,
+    /// `unix_address.len`
+    pub unix_address_length: u32,
+    /// `unix_address.name`
+    pub unix_address_name: u32,
     /// `task_struct.group_leader`
     pub task_group_leader: u32,
     /// `task_struct.comm`
@@ -118,8 +132,15 @@ impl Offsets {
         skc_net: 0,
         net_ns_inum: 0,
         sk_protocol: 0,
+        sk_type: 0,
+        sk_shutdown: 0,
         sk_socket: 0,
         socket_file: 0,
+        socket_inode: 0,
+        unix_address: 0,
+        unix_peer: 0,
+        unix_address_length: 0,
+        unix_address_name: 0,
         task_group_leader: 0,
         task_comm: 0,
         task_tgid: 0,

@@ -20,6 +20,8 @@ pub enum Kind {
     Fork = 4,
     /// A [`Frames`], followed by [`Prefix::payload`] bytes in the form of [`crate::http2`].
     Frames = 5,
+    /// A [`Path`], followed by [`Prefix::payload`] bytes of a `sun_path`.
+    Path = 6,
 }
 
 /// How every record starts.
@@ -47,6 +49,9 @@ pub struct Task {
 }
 
 /// Both ends of a connection.
+///
+/// Of a Unix-domain socket both ports are 0, which no connection of TCP has, and an address is that of the `struct sock`, in its
+/// first eight bytes: so here, too, one end's local address is the other's remote one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Tuple {
@@ -60,8 +65,17 @@ pub struct Tuple {
     pub remote_port: u16,
     /// Inode number of the network namespace.
     pub netns: u32,
-    /// The kernel's socket cookie (`SO_COOKIE`), 0 when none has been made yet.
+    /// The kernel's socket cookie (`SO_COOKIE`), 0 when none has been made yet; of a Unix-domain socket its inode number.
     pub cookie: u64,
+}
+
+impl Tuple {
+    /// Whether these are the ends of a Unix-domain socket.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unix(&self) -> bool {
+        self.local_port | self.remote_port == 0
+    }
 }
 
 /// The first bytes of a message, or more bytes of a head that one operation did not complete.
@@ -123,6 +137,17 @@ pub struct Frames {
 /// In [`Frames::prefix`]: where frames begin was found anew; what came before is not known.
 pub const RESYNC: u16 = 2;
 
+/// The address of a Unix-domain socket's connection, before all else that is told of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Path {
+    /// Kind [`Kind::Path`]. The payload is the `sun_path` that the listening socket is bound to, with its final NUL where it
+    /// has one; it begins with a NUL where it is in the abstract name space.
+    pub prefix: Prefix,
+    /// [`crate::connection::Connection::id`].
+    pub connection: u64,
+}
+
 /// A connection ended, or its peer's half of it did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -170,6 +195,8 @@ pub const HEAD_CAPACITY: usize = 4096;
 /// The most bytes of a TLS handshake that are captured of each direction: its hello, and of the client what it sends
 /// until it has finished. The hello of a client with a post-quantum key takes some 1800.
 pub const HANDSHAKE_BYTES: u32 = 4096;
+/// The most bytes of a `sun_path` (`UNIX_PATH_MAX`).
+pub const PATH_CAPACITY: usize = 108;
 /// Head bytes captured by default.
 pub const HEAD_DEFAULT: u32 = 1024;
 /// The most argument bytes an exec record carries.
@@ -181,6 +208,7 @@ const _: () = assert!(size_of::<Task>() == 24);
 const _: () = assert!(size_of::<Tuple>() == 48);
 const _: () = assert!(size_of::<Head>() == 160);
 const _: () = assert!(size_of::<Frames>() == 112);
+const _: () = assert!(size_of::<Path>() == 16);
 const _: () = assert!(size_of::<Close>() == 80);
 const _: () = assert!(size_of::<Process>() == 88);
 
@@ -213,6 +241,8 @@ unsafe impl Record for Prefix {}
 unsafe impl Record for Head {}
 // SAFETY: as above.
 unsafe impl Record for Frames {}
+// SAFETY: as above.
+unsafe impl Record for Path {}
 // SAFETY: as above.
 unsafe impl Record for Close {}
 // SAFETY: as above.

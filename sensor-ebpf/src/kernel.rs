@@ -68,6 +68,18 @@ impl Memory {
     }
 }
 
+/// Copies `length` bytes from a kernel address.
+///
+/// # Safety
+/// `to` has room for `length` bytes that the verifier can prove.
+#[inline(always)]
+pub(crate) unsafe fn copy(to: *mut u8, length: u32, from: u64) -> Result<(), Counter> {
+    // SAFETY: the caller vouches for `to`; the helper checks `from`.
+    let result =
+        unsafe { aya_ebpf::helpers::generated::bpf_probe_read_kernel(to.cast(), length, from as *const _) };
+    if result == 0 { Ok(()) } else { Err(Counter::KernelMemory) }
+}
+
 /// Copies `length` bytes from a user address; `false` when they could not be read.
 ///
 /// # Safety

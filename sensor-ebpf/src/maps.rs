@@ -9,8 +9,8 @@ use sensor_common::{
     cause::Counter,
     connection::Connection,
     http2::{Way, Ways},
-    mask::State,
-    record::{Frames, HEAD_CAPACITY, Head},
+    mask::{PATH_WORDS, State},
+    record::{Frames, HEAD_CAPACITY, Head, PATH_CAPACITY, Path},
     target,
 };
 
@@ -41,6 +41,12 @@ pub(crate) static NEXT_SENDMSG: ProgramArray = ProgramArray::with_max_entries(6,
 pub(crate) static NEXT_RECVMSG: ProgramArray = ProgramArray::with_max_entries(6, 0);
 #[map]
 pub(crate) static NEXT_SENDMSG_ENTRY: ProgramArray = ProgramArray::with_max_entries(6, 0);
+
+/// The same for Unix-domain sockets.
+#[map]
+pub(crate) static NEXT_UNIX_SENDMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
+#[map]
+pub(crate) static NEXT_UNIX_RECVMSG: ProgramArray = ProgramArray::with_max_entries(4, 0);
 
 /// The same for the programs at OpenSSL's functions: that which walks frames, and that which tells a head.
 #[map]
@@ -113,6 +119,8 @@ pub(crate) struct HeadScratch {
     pub(crate) look: Look,
     /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
     pub(crate) connection: Connection,
+    /// Where it was made to, if it is one of a Unix-domain socket.
+    pub(crate) path: PathScratch,
     /// The masking's memory.
     pub(crate) mask: State,
     pub(crate) head: Head,
@@ -121,6 +129,18 @@ pub(crate) struct HeadScratch {
 
 const _: () = assert!(core::mem::offset_of!(HeadScratch, payload) % 8 == 0);
 const _: () = assert!(core::mem::offset_of!(FrameScratch, payload) % 8 == 0);
+
+/// Room for a path: a power of two, so that a mask bounds a length.
+pub(crate) const PATH_ROOM: usize = PATH_WORDS * size_of::<u64>();
+
+/// A record of a path and its bytes.
+#[repr(C)]
+pub(crate) struct PathScratch {
+    pub(crate) record: Path,
+    pub(crate) path: [u64; PATH_WORDS],
+}
+
+const _: () = assert!(PATH_ROOM.is_power_of_two() && PATH_CAPACITY < PATH_ROOM);
 
 /// An operation whose frames are being walked.
 #[repr(C)]

@@ -10,12 +10,14 @@ use sensor_common::{
 use crate::{
     buffers::Buffers,
     count::{count, next_connection_id},
-    dns, emit, globals, http2,
+    dns, emit, globals,
+    hooks::close,
+    http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, PLAINTEXT_FRAME_SLOT, PLAINTEXT_HEAD_SLOT, SCRATCH},
     message::{Beginning, Look, Tls, beginning, tls},
     next::Next,
     plaintext,
-    socket::{self, Transport},
+    socket::{self, Family, Transport},
     target,
 };
 
@@ -26,6 +28,8 @@ const EMPTY_LINE: u32 = u32::from_le_bytes(*b"\r\n\r\n");
 pub(crate) struct Operation {
     /// Address of the `struct sock`.
     pub(crate) sock: u64,
+    /// What is known of it.
+    pub(crate) family: Family,
     /// Which way.
     pub(crate) direction: Direction,
     /// How many bytes, not 0.
@@ -39,7 +43,7 @@ pub(crate) struct Operation {
 /// Follows the operation's connection, and tells the daemon where a message begins.
 #[inline(always)]
 pub(crate) fn observe(operation: &Operation) -> Result<Next, Counter> {
-    observe_on(operation, CONNECTIONS.get_ptr_mut(operation.sock))
+    observe_on(operation, followed(operation.sock, operation.family))
 }
 
 /// The same where the connection's entry was looked up already, or is not there.
@@ -51,14 +55,16 @@ pub(crate) fn observe_on(
     let scratch = scratch(operation)?;
     let connection = match connection {
         Some(connection) => connection,
-        None => match follow(operation.sock, operation.direction, scratch, operation.length)? {
-            Followed::Yes(connection) => connection,
-            Followed::No => return Ok(Next::Done),
-            Followed::Dns(flags) => {
-                dns::put(scratch, operation, flags);
-                return Ok(Next::Dns(operation.direction));
+        None => {
+            match follow(operation.sock, operation.family, operation.direction, scratch, operation.length)? {
+                Followed::Yes(connection) => connection,
+                Followed::No => return Ok(Next::Done),
+                Followed::Dns(flags) => {
+                    dns::put(scratch, operation, flags);
+                    return Ok(Next::Dns(operation.direction));
+                }
             }
-        },
+        }
     };
     // SAFETY: the map returned a live entry; operations of one direction of a socket are serialised by the
     // kernel's socket lock, and the two directions touch different members, but for the flags.
@@ -123,9 +129,23 @@ fn follow_plaintext(
 }
 
 /// The entry of a connection, if it is followed.
+///
+/// Where no hook tells of a Unix-domain socket's end, which is on all routes but fentry, another socket can be at the address of
+/// one that has gone: then that one's connection ends here.
 #[inline(always)]
-pub(crate) fn followed(sock: u64) -> Option<*mut Connection> {
-    CONNECTIONS.get_ptr_mut(sock)
+pub(crate) fn followed(sock: u64, family: Family) -> Option<*mut Connection> {
+    let connection = CONNECTIONS.get_ptr_mut(sock)?;
+    if family != Family::Any {
+        return Some(connection);
+    }
+    // SAFETY: the map returned a live entry.
+    let entry = unsafe { &*connection };
+    if entry.is_unix() && known_or(socket::inode(sock), 0) != entry.tuple.cookie {
+        let (received_ns, sent_ns) = (entry.received.last_ns, entry.sent.last_ns);
+        known_or(close::over(sock, entry, if received_ns > sent_ns { received_ns } else { sent_ns }), ());
+        return None;
+    }
+    Some(connection)
 }
 
 /// Whether nothing is to be told of a connection's operations, nor of what they were: it is TLS, its handshake is over. Asked
@@ -155,7 +175,13 @@ fn scratch(operation: &Operation) -> Result<&'static mut HeadScratch, Counter> {
 /// Notes that a send of at least `length` bytes starts now, where that can be seen. A connection that is not
 /// followed yet is followed from here when a target begins a message.
 #[inline(always)]
-pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Result<Next, Counter> {
+pub(crate) fn send_starts(
+    sock: u64,
+    family: Family,
+    iter: u64,
+    length: u32,
+    now_ns: u64,
+) -> Result<Next, Counter> {
     if !target::is_current() {
         return Ok(Next::Done);
     }
@@ -167,7 +193,7 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
             let scratch = unsafe { &mut *slot };
             scratch.buffers = Buffers::ahead(iter)?;
             let direction = Direction::Send;
-            match follow(sock, direction, scratch, length)? {
+            match follow(sock, family, direction, scratch, length)? {
                 Followed::Yes(connection) => connection,
                 Followed::No => return Ok(Next::Done),
                 Followed::Dns(flags) => {
@@ -180,7 +206,7 @@ pub(crate) fn send_starts(sock: u64, iter: u64, length: u32, now_ns: u64) -> Res
                     scratch.buffers = buffers;
                     dns::put(
                         scratch,
-                        &Operation { sock, direction, length, time_ns: now_ns, buffers },
+                        &Operation { sock, family, direction, length, time_ns: now_ns, buffers },
                         flags,
                     );
                     return Ok(Next::Dns(direction));
@@ -236,16 +262,20 @@ enum Followed {
     Dns(u16),
 }
 
-/// Makes an entry for a TCP socket of a process on which a message begins.
+/// Makes an entry for a stream of a process on which a message begins.
 #[inline(always)]
 fn follow(
     sock: u64,
+    family: Family,
     direction: Direction,
     scratch: &mut HeadScratch,
     length: u32,
 ) -> Result<Followed, Counter> {
-    let transport = socket::transport(sock)?;
+    let transport = socket::transport(sock, family)?;
     let buffers = &scratch.buffers;
+    if transport == Transport::Unix {
+        return follow_unix(sock, direction, scratch, length);
+    }
     if transport != Transport::Tcp || !buffers.are_known() || !socket::is_file(sock)? {
         let is_dns = transport == Transport::Udp && dns::is_datagram_of(sock, direction)?;
         return Ok(if is_dns { Followed::Dns(0) } else { Followed::No });
@@ -286,6 +316,40 @@ fn follow(
             connection.flags = TLS | OPAQUE;
         }
     }
+    Ok(Followed::Yes(connection))
+}
+
+/// Makes an entry for a Unix-domain socket of a process on which a message begins. TLS is left alone there.
+#[inline(always)]
+fn follow_unix(
+    sock: u64,
+    direction: Direction,
+    scratch: &mut HeadScratch,
+    length: u32,
+) -> Result<Followed, Counter> {
+    if !scratch.buffers.are_known() || !socket::is_file(sock)? {
+        return Ok(Followed::No);
+    }
+    let (word, length) = scratch.buffers.peek(length)?;
+    let is_http2 = http2::begins(word, length);
+    let begins = beginning(word, length);
+    if !is_http2 && begins == Beginning::Other {
+        return Ok(Followed::No);
+    }
+    let id = next_connection_id();
+    scratch.connection.id = id;
+    socket::read_unix_tuple(sock, &mut scratch.connection.tuple)?;
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
+    if CONNECTIONS.insert(sock, &scratch.connection, 0).is_err() {
+        return Err(Counter::ConnectionsFull);
+    }
+    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(Followed::No) };
+    if is_http2 {
+        http2::follow(sock, connection)?;
+    }
+    let is_client = (begins != Beginning::Response) == (direction as u32 == Direction::Send as u32);
+    // Without its path it is followed all the same.
+    known_or(socket::tell_path(sock, id, is_client, &mut scratch.path), ());
     Ok(Followed::Yes(connection))
 }
 

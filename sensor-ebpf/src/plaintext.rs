@@ -226,6 +226,7 @@ fn tell(call: &Call, session: &Session, slot: u32, length: u32) -> Result<Next, 
     let is_send = call.direction == Direction::Send as u32;
     let operation = Operation {
         sock: place.sock | PLAINTEXT,
+        family: crate::socket::Family::Inet,
         direction: if is_send { Direction::Send } else { Direction::Receive },
         length,
         time_ns: if is_send { call.time_ns } else { now() },

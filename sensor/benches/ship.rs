@@ -192,6 +192,7 @@ fn observed(number: u64) -> Result<Observed> {
                 remote: (Ipv4Addr::new(10, 0, 0, 9), 55_000).into(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
             task: Task { tgid: 42, tid: 43, comm: *b"shop\0\0\0\0\0\0\0\0\0\0\0\0" },
             version: "1.1",

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::protocol::{End, Exchange, Role};
 use crate::rpc;
@@ -119,7 +119,7 @@ pub fn time_to_first_byte_ns(exchange: &Exchange) -> Option<u64> {
 /// `server.address`: a name or an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Address<S> {
-    /// A host name in lower case.
+    /// A host name in lower case, or the path of a Unix-domain socket.
     Name(S),
     /// An address, IPv4 never in its IPv6-mapped form.
     Ip(IpAddr),
@@ -141,6 +141,32 @@ impl<S: fmt::Display> fmt::Display for Address<S> {
             Self::Name(name) => name.fmt(f),
             Self::Ip(ip) => ip.fmt(f),
         }
+    }
+}
+
+/// `server.address` and `server.port`: what the request names, else the address that it was sent to. Of a Unix-domain
+/// socket it is the path, whatever the request names, and there is no port.
+#[must_use]
+pub fn server(exchange: &Exchange) -> (Address<Cow<'_, str>>, Option<u16>) {
+    let host = || exchange.host.as_deref().and_then(Host::parse).map(|host| host.address);
+    let address = match exchange.endpoints.path {
+        Some("") => host().unwrap_or(Address::Name(Cow::Borrowed(""))),
+        Some(path) => Address::Name(Cow::Borrowed(path)),
+        None => host().unwrap_or_else(|| Address::Ip(server_end(exchange).ip().to_canonical())),
+    };
+    (address, server_port(exchange))
+}
+
+/// `server.port`.
+#[must_use]
+pub fn server_port(exchange: &Exchange) -> Option<u16> {
+    exchange.endpoints.path.is_none().then(|| server_end(exchange).port())
+}
+
+fn server_end(exchange: &Exchange) -> SocketAddr {
+    match exchange.role {
+        Role::Server => exchange.endpoints.local,
+        Role::Client => exchange.endpoints.remote,
     }
 }
 

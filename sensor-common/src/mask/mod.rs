@@ -31,7 +31,7 @@ mod text;
 pub use card::{MASK, STRICT};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
-pub use name::name;
+pub use name::{PATH_WORDS, name, path};
 pub use pass::pass;
 pub use text::{Text, WORD, gathered, no_digits};
 

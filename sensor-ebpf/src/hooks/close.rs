@@ -7,10 +7,10 @@
 //! The kernel fires it when nothing can be sent or received any more, so the streams are complete, and the
 //! address may be reused only afterwards.
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, PLAINTEXT},
+    connection::{Connection, END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, PLAINTEXT},
     record::END_OF_FILE,
 };
 
@@ -18,6 +18,8 @@ use crate::{
     count::fail,
     emit, globals,
     maps::{CONNECTIONS, FRAMES},
+    observe::followed,
+    socket::{self, Family},
 };
 
 /// The daemon knows by this program's name that a sensor runs.
@@ -33,30 +35,57 @@ fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
 
 /// Tells that a connection has ended, if it is followed.
 #[inline(always)]
-fn end(ctx: &RawTracePointContext, key: u64) {
+pub(super) fn end(ctx: &impl EbpfContext, key: u64) {
     if let Some(connection) = CONNECTIONS.get_ptr_mut(key) {
         // SAFETY: the map returned a live entry, and the socket can no longer be used by anyone.
-        let connection = unsafe { &*connection };
-        if let Err(cause) = emit::close(key, connection, emit::now(), 0) {
+        let ended = over(key, unsafe { &*connection }, emit::now());
+        if let Err(cause) = ended {
             fail(ctx, cause);
         }
-        if connection.flags & HTTP2 != 0 {
-            let _ = FRAMES.remove(key);
-        }
-        let _ = CONNECTIONS.remove(key);
     }
+}
+
+/// A connection is over since `time_ns`: it is told, and followed no longer.
+#[inline(always)]
+pub(crate) fn over(key: u64, connection: &Connection, time_ns: u64) -> Result<(), Counter> {
+    let told = emit::close(key, connection, time_ns, 0);
+    if connection.flags & HTTP2 != 0 {
+        let _ = FRAMES.remove(key);
+    }
+    let _ = CONNECTIONS.remove(key);
+    told
 }
 
 /// A receive returned 0. A client that reads until the server closes learns from it that the response is
 /// whole, and it is told once; to a server it says nothing new.
 #[inline(always)]
-pub(crate) fn end_of_file(sock: u64) -> Result<(), Counter> {
-    let Some(connection) = CONNECTIONS.get_ptr_mut(sock) else { return Ok(()) };
+pub(crate) fn end_of_file(sock: u64, family: Family) -> Result<(), Counter> {
+    let Some(connection) = followed(sock, family) else { return Ok(()) };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
+    if family != Family::Inet && connection.is_unix() && socket::is_shut(sock)? {
+        return unix_end(sock, connection);
+    }
     if connection.flags & (LAST_RESPONSE | LAST_SENT | END_TOLD) == LAST_RESPONSE {
         connection.flags |= END_TOLD;
         return emit::close(sock, connection, emit::now(), END_OF_FILE);
     }
     Ok(())
+}
+
+/// All that came on a Unix-domain socket was read, and the other end is closed: nothing moves on either any more. Where no hook tells
+/// of their end, this does.
+#[inline(always)]
+fn unix_end(sock: u64, connection: &Connection) -> Result<(), Counter> {
+    let time_ns = emit::now();
+    let peer = socket::unix_peer(&connection.tuple);
+    let told = over(sock, connection, time_ns);
+    if let Some(other) = CONNECTIONS.get_ptr_mut(peer) {
+        // SAFETY: the map returned a live entry.
+        let other = unsafe { &*other };
+        if other.is_unix() && socket::unix_peer(&other.tuple) == sock {
+            over(peer, other, time_ns)?;
+        }
+    }
+    told
 }

@@ -24,7 +24,9 @@ use crate::{
     kernel::{self, Memory},
     maps::{DATAGRAM_SLOT, ENTRY_SLOT},
     observe::Operation,
-    registers, target,
+    registers,
+    socket::Family,
+    target,
 };
 
 #[inline(always)]
@@ -95,7 +97,11 @@ fn try_send(sock: u64, message: u64, size: u64) -> Result<(), Counter> {
     let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
     let buffers = Buffers::ahead(message + offset!(msghdr_iter))?;
     scratch.buffers = buffers;
-    dns::put(scratch, &Operation { sock, direction, length, time_ns: now(), buffers }, 0);
+    dns::put(
+        scratch,
+        &Operation { sock, family: Family::Inet, direction, length, time_ns: now(), buffers },
+        0,
+    );
     let name: u64 = kernel::read(message + flow_offset!(msghdr_name))?;
     if dns::addressed(scratch, name, Memory::Kernel)? { dns::received(number) } else { Ok(()) }
 }
@@ -136,6 +142,10 @@ fn try_receive(sock: u64, message: u64, flags: i32, returned: i32) -> Result<(),
         Buffers::consumed(message + offset!(msghdr_iter), length)?
     };
     scratch.buffers = buffers;
-    dns::put(scratch, &Operation { sock, direction, length, time_ns: now(), buffers }, 0);
+    dns::put(
+        scratch,
+        &Operation { sock, family: Family::Inet, direction, length, time_ns: now(), buffers },
+        0,
+    );
     dns::received(number)
 }

@@ -16,7 +16,10 @@ use aya_ebpf::{
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
-use sensor_common::{cause::Counter, connection::Direction};
+use sensor_common::{
+    cause::Counter,
+    connection::{Connection, Direction},
+};
 
 use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
 use crate::{
@@ -27,23 +30,28 @@ use crate::{
     kernel,
     maps::{NEXT_RECVMSG, NEXT_SENDMSG, NEXT_SENDMSG_ENTRY},
     next::Next,
-    observe::{Operation, followed, is_opaque, known_or, observe, observe_on, send_started, send_starts},
-    plaintext, target,
+    observe::{
+        Operation, Started, followed, is_opaque, known_or, observe, observe_on, send_started, send_starts,
+    },
+    plaintext,
+    socket::Family,
+    target,
 };
 
 #[fentry(function = "tcp_sendmsg")]
 fn tcp_sendmsg_entry(ctx: FEntryContext) -> i32 {
-    finish(&ctx, try_enter_sendmsg(ctx.arg(0), ctx.arg(1), ctx.arg(2)), &NEXT_SENDMSG_ENTRY);
+    finish(&ctx, entered(ctx.arg(0), Family::Inet, ctx.arg(1), ctx.arg(2)), &NEXT_SENDMSG_ENTRY);
     0
 }
 
+/// A send starts.
 #[inline(always)]
-fn try_enter_sendmsg(sock: u64, message: u64, size: u64) -> Result<Next, Counter> {
+pub(super) fn entered(sock: u64, family: Family, message: u64, size: u64) -> Result<Next, Counter> {
     if size == 0 {
         return Ok(Next::Done);
     }
     let length = if size > u64::from(u32::MAX) { u32::MAX } else { size as u32 };
-    send_starts(sock, message + offset!(msghdr_iter), length, now())
+    send_starts(sock, family, message + offset!(msghdr_iter), length, now())
 }
 
 #[fexit(function = "tcp_sendmsg")]
@@ -60,6 +68,18 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Coun
     if returned > 0 {
         plaintext::touch(sock, Direction::Send, started.as_ref().map(|started| started.connection));
     }
+    sent(sock, Family::Inet, message, returned, started)
+}
+
+/// A send has returned.
+#[inline(always)]
+pub(super) fn sent(
+    sock: u64,
+    family: Family,
+    message: u64,
+    returned: i32,
+    started: Option<Started>,
+) -> Result<Next, Counter> {
     let Some(started) = started.filter(|_| returned > 0) else { return Ok(Next::Done) };
     let length = returned as u32;
     let buffers = if started.vector != 0 {
@@ -68,7 +88,8 @@ fn try_exit_sendmsg(sock: u64, message: u64, returned: i32) -> Result<Next, Coun
         Buffers::consumed(message + offset!(msghdr_iter), length)
     };
     let buffers = known_or(buffers, Buffers::NONE);
-    let operation = Operation { sock, direction: Direction::Send, length, time_ns: started.time_ns, buffers };
+    let (direction, time_ns) = (Direction::Send, started.time_ns);
+    let operation = Operation { sock, family, direction, length, time_ns, buffers };
     observe_on(&operation, Some(started.connection))
 }
 
@@ -100,13 +121,26 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
         return Ok(Next::Done);
     }
     if returned == 0 {
-        return end_of_file(sock).map(|()| Next::Done);
+        return end_of_file(sock, Family::Inet).map(|()| Next::Done);
     }
-    let connection = followed(sock);
+    let connection = followed(sock, Family::Inet);
     plaintext::touch(sock, Direction::Receive, connection);
     if is_opaque(connection) {
         return Ok(Next::Done);
     }
+    received(sock, Family::Inet, message, flags, returned, connection)
+}
+
+/// A receive has returned bytes.
+#[inline(always)]
+pub(super) fn received(
+    sock: u64,
+    family: Family,
+    message: u64,
+    flags: i32,
+    returned: i32,
+    connection: Option<*mut Connection>,
+) -> Result<Next, Counter> {
     let length = returned as u32;
     let buffers = if flags & MSG_TRUNC != 0 {
         Buffers::NONE
@@ -114,7 +148,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
         known_or(Buffers::consumed(message + offset!(msghdr_iter), length), Buffers::NONE)
     };
     observe_on(
-        &Operation { sock, direction: Direction::Receive, length, time_ns: now(), buffers },
+        &Operation { sock, family, direction: Direction::Receive, length, time_ns: now(), buffers },
         connection,
     )
 }
@@ -122,7 +156,7 @@ fn try_exit_recvmsg(sock: u64, message: u64, flags: i32, returned: i32) -> Resul
 #[fexit(function = "tcp_sendpage")]
 fn tcp_sendpage_exit(ctx: FExitContext) -> i32 {
     if target::is_current()
-        && let Err(cause) = by_length(ctx.arg(0), Direction::Send, ctx.arg(5))
+        && let Err(cause) = by_length(ctx.arg(0), Family::Inet, Direction::Send, ctx.arg(5))
     {
         fail(&ctx, cause);
     }
@@ -134,7 +168,7 @@ fn tcp_splice_exit(ctx: FExitContext) -> i32 {
     let socket: u64 = ctx.arg(0);
     if target::is_current()
         && let Err(cause) = kernel::read(socket + offset!(socket_sk))
-            .and_then(|sock| by_length(sock, Direction::Receive, ctx.arg(5)))
+            .and_then(|sock| by_length(sock, Family::Inet, Direction::Receive, ctx.arg(5)))
     {
         fail(&ctx, cause);
     }
@@ -143,11 +177,16 @@ fn tcp_splice_exit(ctx: FExitContext) -> i32 {
 
 /// An operation whose bytes never are in user memory.
 #[inline(always)]
-fn by_length(sock: u64, direction: Direction, returned: i32) -> Result<(), Counter> {
+pub(super) fn by_length(
+    sock: u64,
+    family: Family,
+    direction: Direction,
+    returned: i32,
+) -> Result<(), Counter> {
     if returned <= 0 {
         return Ok(());
     }
-    let buffers = Buffers::NONE;
+    let (length, buffers) = (returned as u32, Buffers::NONE);
     // Without its bytes there is nothing to walk.
-    observe(&Operation { sock, direction, length: returned as u32, time_ns: now(), buffers }).map(drop)
+    observe(&Operation { sock, family, direction, length, time_ns: now(), buffers }).map(drop)
 }

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
-mod close;
+pub(crate) mod close;
 mod dns;
 mod fentry;
 mod flow;
@@ -15,6 +15,7 @@ mod socket;
 mod syscall;
 mod tls;
 mod trial;
+mod unix;
 
 /// The bytes stay in the socket: not a receive (`include/linux/socket.h`).
 const MSG_PEEK: i32 = 2;

@@ -12,7 +12,7 @@ use sensor_common::{cause::Counter, connection::Direction, flow::FlowCounter};
 use crate::{
     count::fail,
     emit, flow, http2,
-    maps::{NEXT, NEXT_RECVMSG, NEXT_SENDMSG},
+    maps::{NEXT, NEXT_RECVMSG, NEXT_SENDMSG, NEXT_UNIX_RECVMSG, NEXT_UNIX_SENDMSG},
     next::Next,
     switch,
 };
@@ -64,6 +64,15 @@ walk!(
 walk!(walk_send, raw_tracepoint(tracepoint = "sock_send_length"), RawTracePointContext, u32, NEXT, Send);
 walk!(walk_recvmsg, fexit(function = "tcp_recvmsg"), FExitContext, i32, NEXT_RECVMSG, Receive);
 walk!(walk_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, NEXT_SENDMSG, Send);
+walk!(
+    walk_unix_recvmsg,
+    fexit(function = "unix_stream_recvmsg"),
+    FExitContext,
+    i32,
+    NEXT_UNIX_RECVMSG,
+    Receive
+);
+walk!(walk_unix_sendmsg, fexit(function = "unix_stream_sendmsg"), FExitContext, i32, NEXT_UNIX_SENDMSG, Send);
 
 /// Defines a program that masks a head and tells it.
 macro_rules! tell {
@@ -90,3 +99,12 @@ tell!(
 tell!(tell_send, raw_tracepoint(tracepoint = "sock_send_length"), RawTracePointContext, u32, NEXT, Send);
 tell!(tell_recvmsg, fexit(function = "tcp_recvmsg"), FExitContext, i32, NEXT_RECVMSG, Receive);
 tell!(tell_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, NEXT_SENDMSG, Send);
+tell!(
+    tell_unix_recvmsg,
+    fexit(function = "unix_stream_recvmsg"),
+    FExitContext,
+    i32,
+    NEXT_UNIX_RECVMSG,
+    Receive
+);
+tell!(tell_unix_sendmsg, fexit(function = "unix_stream_sendmsg"), FExitContext, i32, NEXT_UNIX_SENDMSG, Send);

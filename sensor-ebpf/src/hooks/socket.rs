@@ -16,7 +16,9 @@ use crate::{
     maps::NEXT,
     next::Next,
     observe::{Operation, followed, is_opaque, known_or, observe_on},
-    plaintext, registers, target,
+    plaintext, registers,
+    socket::Family,
+    target,
 };
 
 #[raw_tracepoint(tracepoint = "sock_send_length")]
@@ -41,7 +43,8 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     if !target::is_current() {
         return Ok(Next::Done);
     }
-    let connection = followed(sock);
+    let family = Family::Any;
+    let connection = followed(sock, family);
     let length: i32 = ctx.arg(1);
     let flags: i32 = ctx.arg(2);
     let receive = direction as u32 == Direction::Receive as u32;
@@ -49,7 +52,7 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
         return Ok(Next::Done);
     }
     if length == 0 && receive {
-        return end_of_file(sock).map(|()| Next::Done);
+        return end_of_file(sock, family).map(|()| Next::Done);
     }
     if length <= 0 {
         return Ok(Next::Done);
@@ -63,5 +66,6 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
     } else {
         known_or(registers::current_buffers(), Buffers::NONE)
     };
-    observe_on(&Operation { sock, direction, length: length as u32, time_ns: now(), buffers }, connection)
+    let length = length as u32;
+    observe_on(&Operation { sock, family, direction, length, time_ns: now(), buffers }, connection)
 }

@@ -27,7 +27,8 @@ use crate::{
     observe::{Operation, known_or, observe},
     plaintext,
     registers::{self, Call, arch},
-    socket, target,
+    socket::{self, Family},
+    target,
 };
 
 /// `mmsghdr.msg_len`
@@ -188,7 +189,7 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     let sock = in_flight.sock;
     let receive = in_flight.direction == Direction::Receive as u32;
     if returned == 0 && receive {
-        return end_of_file(sock).map(|()| Next::Done);
+        return end_of_file(sock, Family::Any).map(|()| Next::Done);
     }
     if returned <= 0 {
         return Ok(Next::Done);
@@ -200,7 +201,8 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
     let direction = if receive { Direction::Receive } else { Direction::Send };
     plaintext::touch(sock, direction, None);
     let time_ns = if receive { now() } else { in_flight.time_ns };
-    observe(&Operation { sock, direction, length, time_ns, buffers: in_flight.buffers })
+    let (family, buffers) = (Family::Any, in_flight.buffers);
+    observe(&Operation { sock, family, direction, length, time_ns, buffers })
 }
 
 /// Bytes of the first messages of a `struct mmsghdr` array.

@@ -48,6 +48,7 @@ fuzz_target!(|blocks: Vec<Block<'_>>| {
                 remote: ([10, 0, 0, 2], 50_000).into(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
         };
         tracker.on_event(Event::Frames(record), &mut out);

@@ -155,7 +155,7 @@ fn play(
             received,
             sent,
             task: Task { tgid: 1, tid: 1, comm: [0; 16] },
-            endpoints: Endpoints { local, remote: local, netns: 1, cookie: None },
+            endpoints: Endpoints { local, remote: local, netns: 1, cookie: None, path: None },
         }),
         out,
     );

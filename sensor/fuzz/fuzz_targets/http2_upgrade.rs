@@ -54,7 +54,7 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
     let mut numbers = [0_u32; 2];
     let mut now_ns = 0;
     let local = ([127, 0, 0, 1], 80).into();
-    let endpoints = Endpoints { local, remote: local, netns: 1, cookie: None };
+    let endpoints = Endpoints { local, remote: local, netns: 1, cookie: None, path: None };
     let way = |is_request| if is_request == is_server { Direction::Receive } else { Direction::Send };
     for step in &steps {
         now_ns += 100_000_000;

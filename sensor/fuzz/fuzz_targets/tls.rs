@@ -59,6 +59,7 @@ fuzz_target!(|bytes: &[u8]| {
                 remote: ([127, 0, 0, 1], 2).into(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
         };
         told += usize::from(handshakes.on_head(&head).is_some());

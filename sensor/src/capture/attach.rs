@@ -34,6 +34,16 @@ const SENDPAGE: (&str, &str) = ("tcp_sendpage_exit", "tcp_sendpage");
 /// went, and since.
 const RECVMSG: [(u32, &str); 3] = [(6, "tcp_recvmsg_6"), (5, "tcp_recvmsg_5"), (4, "tcp_recvmsg_4")];
 const RECVMSG_FUNCTION: &str = "tcp_recvmsg";
+/// Programs of the fentry route on Unix-domain sockets, and their functions: at the return, and at the entry.
+const UNIX_FEXIT: [(&str, &str); 3] = [
+    ("unix_sendmsg_exit", "unix_stream_sendmsg"),
+    ("unix_recvmsg_exit", "unix_stream_recvmsg"),
+    ("unix_splice_exit", "unix_stream_splice_read"),
+];
+const UNIX_FENTRY: [(&str, &str); 2] =
+    [("unix_release", "unix_release"), ("unix_sendmsg_entry", "unix_stream_sendmsg")];
+/// The same for a function that newer kernels do without, as for TCP.
+const UNIX_SENDPAGE: (&str, &str) = ("unix_sendpage_exit", "unix_stream_sendpage");
 /// A function that receives datagrams, and its programs by the number of its parameters as in [`RECVMSG`].
 type Receive = (&'static str, [(u32, &'static str); 3]);
 /// Programs of the fentry route for the datagrams of both families: that at the entry of the function that sends, and
@@ -192,8 +202,40 @@ pub(super) fn route(ebpf: &mut Ebpf, kernel: &Kernel, route: Route) -> Result<()
     let result = result.and_then(|()| next::load(ebpf, route));
     if result.is_err() {
         unload(ebpf, programs(route).into_iter().chain(next::programs(route)));
+    } else if let Some(missing) = unix_missing(kernel) {
+        tracing::warn!("Unix-domain sockets are not captured: the kernel's BTF has no {missing}");
+    } else if route == Route::Fentry
+        && let Err(error) = unix(ebpf, kernel)
+    {
+        tracing::warn!("Unix-domain sockets are not captured: {}", error.brief());
+        unload(ebpf, unix_programs().chain(next::unix_programs()));
     }
     result
+}
+
+/// What the kernel does not tell of Unix-domain sockets. One that has them as a module describes them elsewhere.
+fn unix_missing(kernel: &Kernel) -> Option<&'static str> {
+    (kernel.offsets.unix_address == 0).then_some("struct unix_sock")
+}
+
+fn unix_programs() -> impl Iterator<Item = &'static str> {
+    UNIX_FEXIT.iter().chain([&UNIX_SENDPAGE]).chain(&UNIX_FENTRY).map(|(program, _)| *program)
+}
+
+/// Attaches the programs of Unix-domain sockets, the returns first, and loads those that finish an operation for them.
+fn unix(ebpf: &mut Ebpf, kernel: &Kernel) -> Result<(), CaptureError> {
+    let btf = Btf::from_sys_fs().map_err(|error| CaptureError::kernel("read", "the kernel's BTF", error))?;
+    for (name, function) in UNIX_FEXIT.into_iter().chain(kernel.has_sendpage.then_some(UNIX_SENDPAGE)) {
+        let program: &mut FExit = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    for (name, function) in UNIX_FENTRY {
+        let program: &mut FEntry = get(ebpf, name)?;
+        let loaded = program.load(function, &btf);
+        loaded.and_then(|()| program.attach().map(drop)).map_err(|error| refused(name, error))?;
+    }
+    next::load_unix(ebpf)
 }
 
 fn unload(ebpf: &mut Ebpf, programs: impl IntoIterator<Item = &'static str>) {

@@ -16,6 +16,13 @@ pub enum Record<'a> {
     Event(protocol::Event<'a>),
     /// First bytes of an operation on a connection that is TLS.
     Tls(protocol::Head<'a>),
+    /// Where a connection of a Unix-domain socket was made to, before all else that is told of it.
+    Path {
+        /// [`protocol::Connection::id`].
+        connection: u64,
+        /// A `sun_path`.
+        path: &'a [u8],
+    },
     /// A process replaced its program.
     Exec {
         /// The process.
@@ -62,6 +69,10 @@ pub fn decode(bytes: &[u8]) -> Option<Record<'_>> {
     if prefix.kind == Kind::Frames as u16 {
         let (frames, rest) = record::Frames::read(bytes)?;
         return Some(Record::Event(protocol::Event::Frames(frames_event(&frames, rest.get(..payload_len)?))));
+    }
+    if prefix.kind == Kind::Path as u16 {
+        let (path, rest) = record::Path::read(bytes)?;
+        return Some(Record::Path { connection: path.connection, path: rest.get(..payload_len)? });
     }
     let (process, rest) = record::Process::read(bytes)?;
     if prefix.kind == Kind::Exec as u16 {
@@ -125,6 +136,7 @@ fn endpoints(tuple: &record::Tuple) -> protocol::Endpoints {
         remote: address(tuple.remote_address, tuple.remote_port),
         netns: tuple.netns,
         cookie: (tuple.cookie != 0).then_some(tuple.cookie),
+        path: tuple.is_unix().then_some(""),
     }
 }
 

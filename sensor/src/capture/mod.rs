@@ -13,6 +13,7 @@ mod load;
 mod log;
 mod missed;
 mod next;
+mod paths;
 mod plaintext;
 pub mod priority;
 mod probe;

@@ -26,6 +26,15 @@ const FENTRY: [Next; 4] = [
     ("tell_sendmsg", "NEXT_SENDMSG", 3),
 ];
 const RECVMSG: &str = "NEXT_RECVMSG";
+/// Those of Unix-domain sockets on the fentry route.
+const UNIX: [Next; 4] = [
+    ("walk_unix_recvmsg", UNIX_RECVMSG, 0),
+    ("walk_unix_sendmsg", UNIX_SENDMSG, 1),
+    ("tell_unix_recvmsg", UNIX_RECVMSG, 2),
+    ("tell_unix_sendmsg", UNIX_SENDMSG, 3),
+];
+const UNIX_RECVMSG: &str = "NEXT_UNIX_RECVMSG";
+const UNIX_SENDMSG: &str = "NEXT_UNIX_SENDMSG";
 /// Those of the name service, by route. A route's last needs what the others do not, or its kernel may lack it.
 const DNS_FENTRY: [Next; 2] = [("dns_recvmsg", RECVMSG, 4), ("dns_sendmsg", "NEXT_SENDMSG_ENTRY", 5)];
 const DNS_SOCKET: [Next; 2] = [("dns_receive", "NEXT", 4), ("dns_send", "NEXT", 5)];
@@ -34,6 +43,11 @@ const DNS_SYSCALL: [Next; 2] = [("dns_receive", "NEXT", 4), ("dns_sys_send", "NE
 /// The programs of a route.
 pub(super) fn programs(route: Route) -> impl Iterator<Item = &'static str> {
     of(route).into_iter().map(|(program, ..)| program)
+}
+
+/// Those of Unix-domain sockets on the fentry route.
+pub(super) fn unix_programs() -> impl Iterator<Item = &'static str> {
+    UNIX.into_iter().map(|(program, ..)| program)
 }
 
 const fn of(route: Route) -> [Next; 4] {
@@ -47,6 +61,11 @@ const fn of(route: Route) -> [Next; 4] {
 /// that uses it.
 pub(super) fn load(ebpf: &mut Ebpf, route: Route) -> Result<(), CaptureError> {
     load_all(ebpf, &of(route))
+}
+
+/// Loads those of Unix-domain sockets, likewise.
+pub(super) fn load_unix(ebpf: &mut Ebpf) -> Result<(), CaptureError> {
+    load_all(ebpf, &UNIX)
 }
 
 /// Loads the programs of a route that tell messages of the name service.
@@ -75,7 +94,12 @@ fn load_all(ebpf: &mut Ebpf, programs: &[Next]) -> Result<(), CaptureError> {
 }
 
 fn load_one(ebpf: &mut Ebpf, name: &str, map: &str) -> Result<ProgramFd, ProgramError> {
-    let function = if map == RECVMSG { "tcp_recvmsg" } else { "tcp_sendmsg" };
+    let function = match map {
+        RECVMSG => "tcp_recvmsg",
+        UNIX_RECVMSG => "unix_stream_recvmsg",
+        UNIX_SENDMSG => "unix_stream_sendmsg",
+        _ => "tcp_sendmsg",
+    };
     let fd = match ebpf.program_mut(name).ok_or(ProgramError::NotLoaded)? {
         Program::RawTracePoint(program) => {
             program.load()?;

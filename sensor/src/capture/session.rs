@@ -6,7 +6,7 @@ use aya::{
     Ebpf, Pod,
     maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
-use sensor_common::{cause::Counter, connection::Connection};
+use sensor_common::{cause::Counter, connection::Connection, http2::Ways};
 use tokio::io::unix::AsyncFd;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     decode::{decode, stream},
     load::{check_alone, load},
     missed::Missed,
+    paths::Paths,
     plaintext::{Plaintext, Probed},
     targets::Targets,
 };
@@ -29,6 +30,7 @@ unsafe impl Pod for ConnectionPod {}
 pub struct Capture {
     events: AsyncFd<RingBuf<MapData>>,
     connections: HashMap<MapData, u64, ConnectionPod>,
+    frames: HashMap<MapData, u64, [u8; size_of::<Ways>()]>,
     targets: Targets,
     counters: PerCpuArray<MapData, u64>,
     route: Route,
@@ -36,6 +38,8 @@ pub struct Capture {
     ring_bytes: u32,
     max_connections: u32,
     rejected: u64,
+    paths: Paths,
+    looked_ns: u64,
     logs: Option<LogCapture>,
     flows: Option<Flows>,
     plaintext: Option<Plaintext>,
@@ -56,6 +60,9 @@ pub struct Drained {
 const RECORD_HEADER: u64 = 8;
 /// Records start at multiples of this many bytes.
 const RECORD_ALIGNMENT: usize = 8;
+
+/// How long nothing moves on a Unix-domain socket before it is forgotten, where no hook tells of its end.
+const SILENCE_NS: u64 = 600_000_000_000;
 
 impl Capture {
     /// Probes the kernel, loads and attaches. `log_level` is aya-log's: 0 compiles the messages out.
@@ -102,6 +109,8 @@ impl Capture {
             .map_err(|error| CaptureError::kernel("map", "EVENTS", error))?;
         let connections = HashMap::try_from(take(&mut ebpf, "CONNECTIONS")?)
             .map_err(|error| CaptureError::kernel("open", "CONNECTIONS", error))?;
+        let frames = HashMap::try_from(take(&mut ebpf, "FRAMES")?)
+            .map_err(|error| CaptureError::kernel("open", "FRAMES", error))?;
         let targets = Targets::new(&mut ebpf, settings.target_mode)?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)
             .map_err(|error| CaptureError::kernel("open", "COUNTERS", error))?;
@@ -111,6 +120,7 @@ impl Capture {
         Ok(Self {
             events,
             connections,
+            frames,
             targets,
             counters,
             route,
@@ -118,6 +128,8 @@ impl Capture {
             ring_bytes: settings.ring_bytes,
             max_connections: settings.max_connections,
             rejected: 0,
+            paths: Paths::new(settings.max_connections),
+            looked_ns: 0,
             logs,
             flows,
             plaintext,
@@ -183,6 +195,11 @@ impl Capture {
         while drained.records < limit {
             let Some(item) = ring.next() else { break };
             match decode(&item) {
+                Some(Record::Path { connection, path }) => self.paths.learn(connection, path),
+                Some(Record::Event(mut event)) => {
+                    self.paths.complete(&mut event);
+                    sink(Record::Event(event));
+                }
                 Some(record) => sink(record),
                 None => self.rejected += 1,
             }
@@ -207,6 +224,39 @@ impl Capture {
     #[must_use]
     pub fn rejected(&self) -> u64 {
         self.rejected
+    }
+
+    /// Paths of Unix-domain sockets that were not kept, because there are too many.
+    #[must_use]
+    pub fn unknown_paths(&self) -> u64 {
+        self.paths.unknown()
+    }
+
+    /// Forgets connections of Unix-domain sockets on which nothing moved for long, where no hook tells of their end, so that
+    /// they do not fill the map; it looks at all entries, but seldom. One that goes on is found again at its next message.
+    pub fn forget_silent(&mut self, now_ns: u64) {
+        if self.route == Route::Fentry
+            || self.paths.is_empty()
+            || now_ns < self.looked_ns.saturating_add(SILENCE_NS / 4)
+        {
+            return;
+        }
+        self.looked_ns = now_ns;
+        let is_silent = |connection: &Connection| {
+            let last_ns = connection.received.last_ns.max(connection.sent.last_ns);
+            connection.is_unix() && last_ns.saturating_add(SILENCE_NS) < now_ns
+        };
+        let entries = self.connections.iter().filter_map(Result::ok);
+        let silent: Vec<(u64, u64)> = entries
+            .filter(|(_, ConnectionPod(entry))| is_silent(entry))
+            .map(|(key, ConnectionPod(entry))| (key, entry.id))
+            .collect();
+        for (key, id) in silent {
+            // One that has gone meanwhile need not be removed, and most have no frames.
+            let _ = self.frames.remove(&key);
+            let _ = self.connections.remove(&key);
+            self.paths.forget(id);
+        }
     }
 
     /// How far a connection has come.

@@ -96,10 +96,13 @@ impl Waiting {
 }
 
 impl Table {
-    /// Takes an exchange.
+    /// Takes an exchange. Those on Unix-domain sockets are on no connection of the table.
     pub fn exchange(&mut self, observed: &Observed, names: &impl Names, graph: &mut Graph) {
         let exchange = &observed.exchange;
         let endpoints = &exchange.endpoints;
+        if endpoints.path.is_some() {
+            return;
+        }
         let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
         let at = At { tgid: Some(exchange.task.tgid), time_ns: exchange.end_ns };
         let Some(pair) = self.used(&ends, exchange.role, || observed.service(), at, names) else {

@@ -15,6 +15,7 @@ pub(crate) fn exchange() -> Exchange {
             remote: "10.0.0.9:55000".parse().unwrap(),
             netns: 1,
             cookie: None,
+            path: None,
         },
         task: Task { tgid: 42, tid: 43, comm: *b"shop\0\0\0\0\0\0\0\0\0\0\0\0" },
         version: "1.1",

@@ -1,7 +1,6 @@
 //! The metrics of HTTP exchanges.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hashbrown::Equivalent;
@@ -12,7 +11,7 @@ use super::labels::sanitise;
 use super::{Exemplar, Labels, Sample};
 use crate::identity::{Observed, Workload};
 use crate::protocol::{Exchange, Role};
-use crate::semantic::{self, Address, ErrorType, Host};
+use crate::semantic::{self, Address, ErrorType};
 
 /// The exchanges of one role.
 pub type HttpGroup = Group<Key<Box<str>>, HttpValues>;
@@ -30,7 +29,7 @@ pub struct Key<S> {
     status: Option<u16>,
     error: Option<ErrorType>,
     address: Option<Address<S>>,
-    port: u16,
+    port: Option<u16>,
 }
 
 impl Equivalent<Key<Box<str>>> for Key<&str> {
@@ -74,7 +73,7 @@ impl Key<&str> {
             ("http_response_status_code", text(self.status.map(|status| status.to_string()))),
             ("http_route", Cow::Borrowed(self.route)),
             ("server_address", text(self.address.map(|address| address.to_string()))),
-            ("server_port", Cow::Owned(self.port.to_string())),
+            ("server_port", text(self.port.map(|port| port.to_string()))),
             ("error_type", text(self.error.map(|error| error.to_string()))),
         ];
         Labels::new(own.into_iter().chain(workload.map(|(name, value)| (name, value.into()))))
@@ -146,9 +145,13 @@ fn with_key(observed: &Observed, then: impl FnOnce(&Key<&str>)) {
     let exchange = &observed.exchange;
     let service = sanitise(&observed.service_name);
     let route = sanitise(&observed.route);
+    // A server's own address says nothing that its name does not.
     let (host, port) = match exchange.role {
-        Role::Server => (None, exchange.endpoints.local.port()),
-        Role::Client => (Some(client_address(exchange)), exchange.endpoints.remote.port()),
+        Role::Server => (None, semantic::server_port(exchange)),
+        Role::Client => {
+            let (address, port) = semantic::server(exchange);
+            (Some(address), port)
+        }
     };
     let address = match &host {
         Some(Address::Name(name)) => Some(Address::Name(&**name)),
@@ -166,13 +169,6 @@ fn with_key(observed: &Observed, then: impl FnOnce(&Key<&str>)) {
         port,
     };
     then(&key);
-}
-
-/// The server's name as the client called it, else the address that it connected to.
-pub(super) fn client_address(exchange: &Exchange) -> Address<Cow<'_, str>> {
-    let host = exchange.host.as_deref().and_then(Host::parse);
-    let remote: IpAddr = exchange.endpoints.remote.ip().to_canonical();
-    host.map_or(Address::Ip(remote), |host| host.address)
 }
 
 #[cfg(test)]

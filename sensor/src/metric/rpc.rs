@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::group::{Group, Values};
 use super::histogram::{Buckets, DURATION, DURATION_MILLISECONDS, DURATION_SLOTS, Histogram};
-use super::http::client_address;
 use super::labels::sanitise;
 use super::{Exemplar, Family, Labels, Sample, family};
 use crate::identity::{Observed, Workload};
@@ -36,7 +35,7 @@ pub struct Key {
     status: Option<u16>,
     error: Option<ErrorType>,
     address: Option<Box<str>>,
-    port: u16,
+    port: Option<u16>,
 }
 
 impl Key {
@@ -46,7 +45,7 @@ impl Key {
         let own = [
             ("service_name", text(Some(&self.service))),
             ("server_address", text(self.address.as_deref())),
-            ("server_port", Cow::Owned(self.port.to_string())),
+            ("server_port", Cow::Owned(self.port.map(|port| port.to_string()).unwrap_or_default())),
             ("error_type", Cow::Owned(self.error.map(|error| error.to_string()).unwrap_or_default())),
         ];
         let call = match names {
@@ -126,10 +125,10 @@ pub fn note(group: &mut RpcGroup, observed: &Observed, grpc: &Grpc, exemplar: Ex
 fn key(observed: &Observed, grpc: &Grpc) -> Key {
     let exchange = &observed.exchange;
     let (address, port) = match exchange.role {
-        Role::Server => (None, exchange.endpoints.local.port()),
+        Role::Server => (None, semantic::server_port(exchange)),
         Role::Client => {
-            let address = client_address(exchange).to_string();
-            (Some(address.into_boxed_str()), exchange.endpoints.remote.port())
+            let (address, port) = semantic::server(exchange);
+            (Some(address.to_string().into_boxed_str()), port)
         }
     };
     Key {

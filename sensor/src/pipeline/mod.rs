@@ -199,6 +199,7 @@ impl Pipeline {
         let (handshakes, mut around) = self.handshakes();
         handshakes.second(now_ns, &mut around);
         self.requests.joiner().second(now_ns);
+        self.capture.forget_silent(now_ns);
         self.own.update(
             &self.capture,
             &self.tracker,
@@ -261,6 +262,8 @@ impl Pipeline {
                 tracker.on_event(event, exchanges);
                 join(tracker, joiner, processes, targets);
             }
+            // The capture keeps it, and puts it into the events.
+            Record::Path { .. } => {}
             Record::Exec { tgid, cgroup, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);

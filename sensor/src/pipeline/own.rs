@@ -99,6 +99,7 @@ impl Own {
             .chain([
                 ("program_missed", missed.iter().map(|(_, count)| count).sum()),
                 ("rejected_record", capture.rejected()),
+                ("socket_path", capture.unknown_paths()),
                 ("output", sinks.dropped()),
             ])
             .collect();

@@ -50,6 +50,9 @@ pub struct Endpoints {
     pub netns: u32,
     /// The kernel's socket cookie, where one has been made.
     pub cookie: Option<u64>,
+    /// Of a Unix-domain socket, whose ends are no network addresses (but one's local address is the other's remote one), the path
+    /// that it was made to: `@` and a name in the abstract name space, empty where it has none or none is known.
+    pub path: Option<&'static str>,
 }
 
 /// The local process and thread, in the initial pid namespace.

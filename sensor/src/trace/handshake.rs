@@ -96,6 +96,7 @@ mod tests {
                 remote: ([10, 0, 0, 1], 443).into(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
             start_ns: 1_000,
             duration_ns: 5_000,

@@ -89,8 +89,7 @@ fn attributes(
     names: Names,
 ) -> Vec<KeyValue> {
     let exchange = &observed.exchange;
-    let (local, peer) = (exchange.endpoints.local, exchange.endpoints.remote);
-    let peer_address = peer.ip().to_canonical().to_string();
+    let peer = Peer::of(exchange);
     let host = exchange.host.as_deref().and_then(Host::parse);
     let query = exchange.query.as_deref().map(redact::query);
     let mut list = Attributes::with_capacity(24);
@@ -123,15 +122,9 @@ fn attributes(
         list.some_number("rpc.request.message_count", grpc.request_messages);
         list.some_number("rpc.response.message_count", grpc.response_messages);
     }
-    let server = match exchange.role {
-        Role::Server => local,
-        Role::Client => peer,
-    };
-    match &host {
-        Some(host) => list.text("server.address", host.address.to_string()),
-        None => list.text("server.address", server.ip().to_canonical().to_string()),
-    }
-    list.number("server.port", server.port());
+    let (server, port) = semantic::server(exchange);
+    list.known_text("server.address", &server.to_string());
+    list.some_number("server.port", port);
     match exchange.role {
         Role::Server => {
             list.text("url.scheme", scheme(exchange));
@@ -144,8 +137,8 @@ fn attributes(
             if !observed.route.is_empty() {
                 list.text("http.route", &*observed.route);
             }
-            list.text("client.address", peer_address.as_str());
-            list.number("client.port", peer.port());
+            list.known_text("client.address", &peer.address);
+            list.some_number("client.port", peer.port);
         }
         Role::Client => {
             if let Some(url) = full_url(exchange, host.as_ref(), query.as_deref()) {
@@ -153,9 +146,9 @@ fn attributes(
             }
         }
     }
-    list.text("network.peer.address", peer_address);
-    list.number("network.peer.port", peer.port());
-    list.text("network.transport", "tcp");
+    list.known_text("network.peer.address", &peer.address);
+    list.some_number("network.peer.port", peer.port);
+    list.text("network.transport", if exchange.endpoints.path.is_some() { "unix" } else { "tcp" });
     list.text("network.protocol.name", "http");
     list.text("network.protocol.version", exchange.version);
     let user_agent = exchange.request_headers.iter().find(|(name, _)| *name == "user-agent");
@@ -184,6 +177,7 @@ fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -
             }
         }
         (None, Some(_)) => return None,
+        (None, None) if exchange.endpoints.path.is_some() => return None,
         (None, None) => {
             let mut peer = exchange.endpoints.remote;
             peer.set_ip(peer.ip().to_canonical());
@@ -195,6 +189,25 @@ fn full_url(exchange: &Exchange, host: Option<&Host<'_>>, query: Option<&str>) -
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let scheme = scheme(exchange);
     Some(format!("{scheme}://{authority}{path}{query}"))
+}
+
+/// The other end of the connection.
+struct Peer {
+    /// Empty where it has none.
+    address: String,
+    port: Option<u16>,
+}
+
+impl Peer {
+    /// Clients of Unix-domain sockets seldom have an address; the servers' is the path.
+    fn of(exchange: &Exchange) -> Self {
+        let peer = exchange.endpoints.remote;
+        match (exchange.endpoints.path, exchange.role) {
+            (None, _) => Self { address: peer.ip().to_canonical().to_string(), port: Some(peer.port()) },
+            (Some(path), Role::Client) => Self { address: path.to_owned(), port: None },
+            (Some(_), Role::Server) => Self { address: String::new(), port: None },
+        }
+    }
 }
 
 /// Attributes of a span, in the order in which they are added.
@@ -222,6 +235,10 @@ impl Attributes {
         if let Some(value) = value {
             self.text(key, value);
         }
+    }
+
+    fn known_text(&mut self, key: &'static str, value: &str) {
+        self.some_text(key, Some(value).filter(|value| !value.is_empty()));
     }
 
     pub(super) fn flag(&mut self, key: &'static str, value: bool) {
@@ -261,6 +278,30 @@ mod tests {
 
     fn client(host: Option<&str>) -> Exchange {
         Exchange { role: Role::Client, host: host.map(str::to_owned), ..exchange() }
+    }
+
+    #[test]
+    fn a_unix_domain_socket_is_an_address_by_its_path() {
+        let mut exchange = exchange();
+        exchange.endpoints.path = Some("/run/shop.sock");
+        for role in [Role::Server, Role::Client] {
+            let span = span(Exchange { role, ..exchange.clone() });
+            let of = |key| attribute(&span, key);
+            assert_eq!(of("server.address").as_deref(), Some("/run/shop.sock"));
+            assert_eq!(of("network.transport").as_deref(), Some("unix"));
+            for key in ["server.port", "network.peer.port", "client.address", "client.port"] {
+                assert_eq!(of(key), None, "{key}");
+            }
+            let peer = (role == Role::Client).then_some("/run/shop.sock");
+            assert_eq!(of("network.peer.address").as_deref(), peer);
+        }
+        let named = span(Exchange { role: Role::Client, ..exchange.clone() });
+        assert_eq!(attribute(&named, "url.full").as_deref(), Some("http://shop.example:8080/items/7?q=1"));
+        let nameless = span(Exchange { role: Role::Client, host: None, ..exchange.clone() });
+        assert_eq!(attribute(&nameless, "url.full"), None);
+        exchange.endpoints.path = Some("");
+        let unnamed = span(Exchange { role: Role::Client, host: None, ..exchange });
+        assert_eq!(attribute(&unnamed, "server.address"), None);
     }
 
     #[test]

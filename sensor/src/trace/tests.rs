@@ -46,6 +46,7 @@ impl Bench {
                 remote: address(ports.1),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
             time_ns: self.now_ns,
             headers: header.map(|value| ("traceparent", value.to_owned())).into_iter().collect(),

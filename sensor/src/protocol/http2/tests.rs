@@ -77,6 +77,7 @@ impl Bench {
                 remote: "10.0.0.2:50000".parse().unwrap(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
         };
         self.tracker.on_event(Event::Frames(record), &mut self.out);

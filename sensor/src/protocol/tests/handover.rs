@@ -30,7 +30,7 @@ impl Bench {
             is_resync: false,
             bytes,
             task: Task { tgid: 1, tid: 1, comm: [0; 16] },
-            endpoints: Endpoints { local, remote: local, netns: 1, cookie: None },
+            endpoints: Endpoints { local, remote: local, netns: 1, cookie: None, path: None },
         };
         self.tracker.on_event(Event::Frames(record), &mut self.out);
         self

@@ -147,6 +147,7 @@ pub(super) fn endpoints() -> Endpoints {
         remote: ([127, 0, 0, 1], 40_000).into(),
         netns: 1,
         cookie: None,
+        path: None,
     }
 }
 

@@ -122,6 +122,7 @@ impl Told {
                 remote: "127.0.0.1:2".parse().unwrap(),
                 netns: 1,
                 cookie: None,
+                path: None,
             },
         });
         assert!(self.found.is_none() || found.is_none(), "told twice");
