@@ -32,8 +32,12 @@ pub enum By {
 }
 
 impl By {
-    /// The command of a script of this name.
-    fn command(self, directory: &TempDir, name: &str) -> Command {
+    /// The command of a script of this name, written to `directory`.
+    ///
+    /// # Panics
+    /// When it is Node's and nothing says where grpc-js is.
+    #[must_use]
+    pub fn command(self, directory: &TempDir, name: &str) -> Command {
         let (mut command, name) = match self {
             Self::Python => (Command::new("/usr/bin/python3"), format!("{name}.py")),
             Self::Node => {
