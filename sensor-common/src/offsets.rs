@@ -31,6 +31,8 @@ pub struct Offsets {
     pub sk_type: u32,
     /// `sock.sk_shutdown`
     pub sk_shutdown: u32,
+    /// `sock.sk_receive_queue.qlen`
+    pub sk_receive_queue_length: u32,
     /// `sock.sk_socket`
     pub sk_socket: u32,
     /// `socket.file`
@@ -134,6 +136,7 @@ impl Offsets {
         sk_protocol: 0,
         sk_type: 0,
         sk_shutdown: 0,
+        sk_receive_queue_length: 0,
         sk_socket: 0,
         socket_file: 0,
         socket_inode: 0,

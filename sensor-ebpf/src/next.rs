@@ -27,4 +27,18 @@ impl Next {
             Self::Dns(direction) => Some(4 + direction as u32),
         }
     }
+
+    /// What [`Self::place`] is the place of.
+    #[inline(always)]
+    pub(crate) fn at(place: u32) -> Self {
+        match place {
+            0 => Self::Walk(Direction::Receive),
+            1 => Self::Walk(Direction::Send),
+            2 => Self::Tell(Direction::Receive),
+            3 => Self::Tell(Direction::Send),
+            4 => Self::Dns(Direction::Receive),
+            5 => Self::Dns(Direction::Send),
+            _ => Self::Done,
+        }
+    }
 }

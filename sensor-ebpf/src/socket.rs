@@ -178,11 +178,15 @@ pub(crate) fn inode(sock: u64) -> Result<u64, Counter> {
     kernel::read(socket + offset!(socket_inode) + offset!(inode_number))
 }
 
-/// Whether nothing can be sent on a socket any more, nor received but what waits already.
+/// Whether nothing can be sent or received on a socket any more.
 #[inline(always)]
-pub(crate) fn is_shut(sock: u64) -> Result<bool, Counter> {
+pub(crate) fn is_over(sock: u64) -> Result<bool, Counter> {
     let shutdown: u8 = kernel::read(sock + offset!(sk_shutdown))?;
-    Ok(shutdown & SHUTDOWN_MASK == SHUTDOWN_MASK)
+    if shutdown & SHUTDOWN_MASK != SHUTDOWN_MASK {
+        return Ok(false);
+    }
+    let waiting: u32 = kernel::read(sock + offset!(sk_receive_queue_length))?;
+    Ok(waiting == 0)
 }
 
 /// The `struct sock` at the other end of a Unix-domain socket.

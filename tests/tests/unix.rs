@@ -156,7 +156,7 @@ fn an_upstream() {
     for request in spans(&sensor, Role::Server, text(&path), 50) {
         let call = calls.get(&request.parent_id).unwrap_or_else(|| panic!("{request:#?} of {calls:#?}"));
         assert_eq!((call.path(), &call.trace_id), (request.path(), &request.trace_id));
-        assert_eq!((call.service.as_str(), request.service.as_str()), ("nginx", "log_app:app"));
+        assert_eq!((call.service.as_str(), request.service.as_str()), ("nginx", "gunicorn"));
     }
     assert_eq!(sensor.expect_spans(Role::Server, port, 50).len(), 50);
     assert_eq!(sensor.lost(), Calls::new());

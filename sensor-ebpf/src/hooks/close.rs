@@ -22,6 +22,9 @@ use crate::{
     socket::{self, Family},
 };
 
+const EPIPE: i32 = 32;
+const ECONNRESET: i32 = 104;
+
 /// The daemon knows by this program's name that a sensor runs.
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 fn lionpay_destroy(ctx: RawTracePointContext) -> u32 {
@@ -63,7 +66,7 @@ pub(crate) fn end_of_file(sock: u64, family: Family) -> Result<(), Counter> {
     let Some(connection) = followed(sock, family) else { return Ok(()) };
     // SAFETY: the map returned a live entry.
     let connection = unsafe { &mut *connection };
-    if family != Family::Inet && connection.is_unix() && socket::is_shut(sock)? {
+    if family != Family::Inet && connection.is_unix() && socket::is_over(sock)? {
         return unix_end(sock, connection);
     }
     if connection.flags & (LAST_RESPONSE | LAST_SENT | END_TOLD) == LAST_RESPONSE {
@@ -71,6 +74,18 @@ pub(crate) fn end_of_file(sock: u64, family: Family) -> Result<(), Counter> {
         return emit::close(sock, connection, emit::now(), END_OF_FILE);
     }
     Ok(())
+}
+
+/// An operation that did not move anything returned an error: of a Unix-domain socket it may say that the other end is closed.
+#[inline(always)]
+pub(crate) fn failed(sock: u64, returned: i32) -> Result<(), Counter> {
+    if returned != -EPIPE && returned != -ECONNRESET {
+        return Ok(());
+    }
+    let Some(connection) = followed(sock, Family::Any) else { return Ok(()) };
+    // SAFETY: the map returned a live entry.
+    let connection = unsafe { &*connection };
+    if connection.is_unix() && socket::is_over(sock)? { unix_end(sock, connection) } else { Ok(()) }
 }
 
 /// All that came on a Unix-domain socket was read, and the other end is closed: nothing moves on either any more. Where no hook tells

@@ -9,7 +9,11 @@
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
+use super::{
+    MSG_PEEK, MSG_TRUNC,
+    close::{end_of_file, failed},
+    next::finish,
+};
 use crate::{
     buffers::Buffers,
     emit::now,
@@ -55,7 +59,7 @@ fn try_run(ctx: &RawTracePointContext, direction: Direction) -> Result<Next, Cou
         return end_of_file(sock, family).map(|()| Next::Done);
     }
     if length <= 0 {
-        return Ok(Next::Done);
+        return failed(sock, length).map(|()| Next::Done);
     }
     plaintext::touch(sock, direction, connection);
     if is_opaque(connection) {

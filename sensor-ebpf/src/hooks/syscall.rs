@@ -12,10 +12,16 @@
 //! on a map, the daemon's own look-ups among them (`bpf_prog_active`), which a preempted daemon can be for
 //! milliseconds. Programs on raw tracepoints are not skipped.
 
+use core::hint::black_box;
+
 use aya_ebpf::{helpers::bpf_get_current_pid_tgid, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{cause::Counter, connection::Direction};
 
-use super::{MSG_PEEK, MSG_TRUNC, close::end_of_file, next::finish};
+use super::{
+    MSG_PEEK, MSG_TRUNC,
+    close::{end_of_file, failed},
+    next::finish,
+};
 use crate::{
     buffers::Buffers,
     count::fail,
@@ -105,12 +111,12 @@ fn try_enter(registers: u64) -> Result<(), Counter> {
 /// The return of any call.
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) -> u32 {
-    finish(&ctx, try_exit(ctx.arg(0), ctx.arg(1)), &NEXT);
+    finish(&ctx, try_exit(&ctx, ctx.arg(0), ctx.arg(1)), &NEXT);
     0
 }
 
 #[inline(always)]
-fn try_exit(registers: u64, returned: i64) -> Result<Next, Counter> {
+fn try_exit(ctx: &RawTracePointContext, registers: u64, returned: i64) -> Result<Next, Counter> {
     let number = registers::number(registers)?;
     if !carries_data(number) {
         if number == arch::CONNECT && flow::has_no_way(returned as i32) && globals::flows() {
@@ -121,10 +127,21 @@ fn try_exit(registers: u64, returned: i64) -> Result<Next, Counter> {
     let thread = bpf_get_current_pid_tgid();
     // SAFETY: only this thread writes its entry, and it is in this call: the value does not change.
     let Some(in_flight) = (unsafe { IN_FLIGHT.get(thread) }) else { return Ok(Next::Done) };
-    let left = leave(in_flight, returned);
+    // VERIFIER: all kernels: as one number, because a part that an answer does not have is not initialised, and may not be kept
+    // across the call.
+    let place = black_box(match leave(in_flight, returned) {
+        Ok(next) => next.place().unwrap_or(NOWHERE),
+        Err(cause) => {
+            fail(ctx, cause);
+            NOWHERE
+        }
+    });
     let _ = IN_FLIGHT.remove(thread);
-    left
+    Ok(Next::at(place))
 }
+
+/// The place of no program.
+const NOWHERE: u32 = u32::MAX;
 
 /// A `connect` failed because no way leads there.
 #[inline(always)]
@@ -192,7 +209,7 @@ fn leave(in_flight: &InFlight, returned: i64) -> Result<Next, Counter> {
         return end_of_file(sock, Family::Any).map(|()| Next::Done);
     }
     if returned <= 0 {
-        return Ok(Next::Done);
+        return failed(sock, returned as i32).map(|()| Next::Done);
     }
     let length = if in_flight.messages == 0 { returned as u32 } else { total(in_flight.messages, returned)? };
     if length == 0 {

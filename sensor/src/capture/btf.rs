@@ -131,6 +131,7 @@ impl Types {
             sk_protocol: self.offset("sock", &["sk_protocol"])?,
             sk_type: self.offset("sock", &["sk_type"])?,
             sk_shutdown: self.offset("sock", &["sk_shutdown"])?,
+            sk_receive_queue_length: self.offset("sock", &["sk_receive_queue", "qlen"])?,
             sk_socket: self.offset("sock", &["sk_socket"])?,
             socket_file: self.offset("socket", &["file"])?,
             socket_inode: self.offset("socket_alloc", &["vfs_inode"])?,
