@@ -25,6 +25,10 @@ impl Names for Fixed {
         service.is_none_or(|service| &**service != "alone")
     }
 
+    fn other_end(&mut self, _: View) -> Option<View> {
+        None
+    }
+
     fn peer(&self, _: IpAddr, _: u64) -> Option<Arc<Peer>> {
         None
     }
@@ -64,6 +68,7 @@ impl Bench {
             namespaces: vec![Namespace { inode: NETNS, sockets, addresses: Vec::new() }],
             failed: 0,
             holders: Some([(77, vec![2])].into()),
+            conntrack: None,
             cpu: Duration::ZERO,
         };
         self.table.apply(&dump, &mut Fixed, &mut self.metrics, started_ns);
@@ -274,7 +279,7 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &Fixed).is_some());
+    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &mut Fixed).is_some());
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);
