@@ -45,8 +45,10 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
         addresses.flat_map(|found| found.addresses.iter().map(|address| (found.inode, *address))),
     );
     let mut translations = Translations::default();
-    if let Some(Ok(conntrack)) = dump.conntrack.take() {
-        translations.ask(conntrack);
+    match dump.conntrack.take() {
+        Some(Ok(conntrack)) => translations.ask(conntrack),
+        Some(Err(error)) => translations.refused(&error),
+        None => {}
     }
     let mut processes = Processes::default();
     let holders = dump.holders.unwrap_or_default();

@@ -6,11 +6,8 @@
 //! whichever direction they are, and what the other direction is sent with is what the other end's socket has. An entry
 //! outlives its connection, by 10 s after a reset and two minutes else, so it is there when the connection is told.
 
-use std::fs::{self, File};
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::thread;
+use std::{fs, io, thread};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_netfilter::conntrack::{
@@ -21,6 +18,8 @@ use netlink_packet_netfilter::{
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr, protocols::NETLINK_NETFILTER};
 use nix::sched::{CloneFlags, setns};
+
+use super::namespace::host;
 
 /// One entry is some 300 bytes.
 const BUFFER: usize = 4 * 1024;
@@ -49,6 +48,7 @@ impl View {
 pub struct Conntrack {
     socket: Socket,
     sequence: u32,
+    buffer: Vec<u8>,
 }
 
 impl Conntrack {
@@ -60,7 +60,7 @@ impl Conntrack {
     pub fn open() -> io::Result<Self> {
         // A thread of its own enters the namespace; a socket stays in the one where it was made.
         let thread = thread::Builder::new().name("conntrack".to_owned()).spawn(|| {
-            setns(File::open("/proc/1/ns/net")?, CloneFlags::CLONE_NEWNET)?;
+            setns(host()?, CloneFlags::CLONE_NEWNET)?;
             Self::here()
         })?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread has ended")))
@@ -68,16 +68,21 @@ impl Conntrack {
 
     fn here() -> io::Result<Self> {
         // A question would have the kernel load the module.
-        if !fs::exists(Path::new(SETTING))? {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the kernel does not track connections"));
+        if !fs::exists(SETTING)? {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the kernel tracks no connections"));
         }
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
         socket.connect(&NetlinkAddr::new(0, 0))?;
-        let mut conntrack = Self { socket, sequence: 0 };
+        let mut conntrack = Self { socket, sequence: 0, buffer: Vec::with_capacity(BUFFER) };
         let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-        conntrack.other_end(View { local: nobody, remote: nobody })?;
-        Ok(conntrack)
+        match conntrack.other_end(View { local: nobody, remote: nobody }) {
+            Ok(_) => Ok(conntrack),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(io::Error::new(error.kind(), "asking what the kernel tracks needs CAP_NET_ADMIN"))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What the other end's socket has; `None` where the connection has no entry.
@@ -97,14 +102,14 @@ impl Conntrack {
         let message = NetfilterMessage::new(NetfilterHeader::new(family, 0, 0), get);
         let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
         message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send(&bytes, 0)?;
+        self.buffer.resize(message.buffer_len(), 0);
+        message.serialize(&mut self.buffer);
+        self.socket.send(&self.buffer, 0)?;
         loop {
-            let mut buffer = Vec::with_capacity(BUFFER);
+            self.buffer.clear();
             // The kernel has answered before the send returned.
-            self.socket.recv(&mut buffer, libc::MSG_DONTWAIT)?;
-            let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&buffer).map_err(invalid)?;
+            self.socket.recv(&mut self.buffer, libc::MSG_DONTWAIT)?;
+            let answer = NetlinkMessage::<NetfilterMessage>::deserialize(&self.buffer).map_err(invalid)?;
             if answer.header.sequence_number != self.sequence {
                 continue;
             }

@@ -23,6 +23,7 @@ pub struct Translations {
     conntrack: Option<Conntrack>,
     asked: u32,
     untold: Untold,
+    refused: Option<io::ErrorKind>,
 }
 
 impl Translations {
@@ -35,6 +36,18 @@ impl Translations {
     /// It is from now on.
     pub fn ask(&mut self, conntrack: Conntrack) {
         self.conntrack = Some(conntrack);
+    }
+
+    /// It can't be, and why, which is said once.
+    pub fn refused(&mut self, error: &io::Error) {
+        if self.refused.replace(error.kind()) == Some(error.kind()) {
+            return;
+        }
+        let lacks = "peers behind translated addresses are not named";
+        match error.kind() {
+            io::ErrorKind::NotFound => tracing::info!("{lacks}: {error}"),
+            _ => tracing::warn!("{lacks}: {error}"),
+        }
     }
 
     /// What the other end's socket has, where that is something else than what this one knows.

@@ -156,9 +156,7 @@ impl Flows {
         };
         match dump.conntrack.take() {
             Some(Ok(conntrack)) => self.translations.ask(conntrack),
-            Some(Err(error)) => {
-                tracing::debug!("who is behind translated addresses is not known: {error}");
-            }
+            Some(Err(error)) => self.translations.refused(&error),
             None => {}
         }
         let before = thread_time();

@@ -229,10 +229,7 @@ fn cgroup_v2() -> Answer {
 }
 
 fn conntrack() -> Answer {
-    Conntrack::open().map(|_| String::new()).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => format!("needs CAP_NET_ADMIN: {error}"),
-        _ => error.to_string(),
-    })
+    Conntrack::open().map(|_| String::new()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use super::*;
 use crate::metric::Sample;
 use crate::protocol::Task;
 
+mod translated;
+
 const NETNS: u32 = 1;
 
 /// Process 1 is `web`, 2 is `client`, 3 is left alone.
