@@ -280,11 +280,20 @@ impl Table {
         );
         self.wants_holders = false;
         self.listeners(dump, names, metrics, now_ns);
+        let mut accepted = Vec::new();
         for namespace in &dump.namespaces {
             for socket in &namespace.sockets.connected {
                 let ends = Ends { netns: namespace.inode, local: socket.local, remote: socket.remote };
-                self.found(&ends, socket, dump, names, metrics, now_ns);
+                if !self.flows.contains_key(&ends) && self.listeners.owner(ends.netns, ends.local).is_some() {
+                    accepted.push((ends, socket));
+                } else {
+                    self.found(&ends, socket, dump, names, metrics, now_ns);
+                }
             }
+        }
+        // A server's other end is named by the client's own entry.
+        for (ends, socket) in accepted {
+            self.found(&ends, socket, dump, names, metrics, now_ns);
         }
         self.drop_unseen(dump, metrics, now_ns);
         self.closed.clear();
@@ -350,7 +359,11 @@ impl Table {
             }
             // Older than the sensor, or its establishment was lost. What passed before the sensor is not told.
             let told = if self.looks == 0 { socket.totals } else { Totals::default() };
-            let owner = (socket.inode != 0).then(|| holder(dump, socket.inode, names)).flatten();
+            // What nobody has accepted yet has no inode.
+            let owner = match socket.inode {
+                0 => self.listeners.owner(ends.netns, ends.local).cloned(),
+                inode => holder(dump, inode, names),
+            };
             let flow = Flow {
                 cookie: Some(socket.cookie),
                 role: None,
