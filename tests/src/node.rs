@@ -35,7 +35,9 @@ impl Node {
         }
         nft(&format!("add table inet {}", node.name));
         for (chain, priority) in [("prerouting", -100), ("output", -100), ("postrouting", 100)] {
-            node.nft(&format!("add chain inet {{}} {chain} {{ type nat hook {chain} priority {priority}; }}"));
+            node.nft(&format!(
+                "add chain inet {{}} {chain} {{ type nat hook {chain} priority {priority}; }}"
+            ));
         }
         node
     }
@@ -86,7 +88,9 @@ impl Node {
             ));
         }
         if masquerade {
-            self.nft(&format!("add rule inet {{}} postrouting ct original {family} daddr {address} masquerade"));
+            self.nft(&format!(
+                "add rule inet {{}} postrouting ct original {family} daddr {address} masquerade"
+            ));
         }
     }
 

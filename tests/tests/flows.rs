@@ -294,7 +294,10 @@ fn translated_connections_cost_little() {
     // Those in the queue of the listener have no owner yet, but that is no client.
     assert_eq!(named(&service), 2 * CONNECTIONS as u64, "{:?}", lost(&sensor.metrics()));
     let cost = sensor.metrics().sum("sensor_flow_interval_cpu_seconds", &[]);
-    eprintln!("processor time of the first look at {} sockets with translated addresses: {cost} s", 2 * CONNECTIONS);
+    eprintln!(
+        "processor time of the first look at {} sockets with translated addresses: {cost} s",
+        2 * CONNECTIONS
+    );
     drop((open, listener));
 }
 

@@ -58,7 +58,8 @@ fn the_workload_and_the_service_are_named() {
         Process::start(&mut shop.command(&client)).wait(30).success()
     };
     for (name, cluster_ip, family, _) in SERVICES {
-        let url = if family == 0 { format!("http://{cluster_ip}/") } else { format!("http://[{cluster_ip}]/") };
+        let url =
+            if family == 0 { format!("http://{cluster_ip}/") } else { format!("http://[{cluster_ip}]/") };
         for _ in 0..REQUESTS {
             let told = ["--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "20", &url];
             assert!(run("curl", &told), "{name}");
@@ -88,9 +89,8 @@ fn the_workload_and_the_service_are_named() {
             [metrics.count(OPENED, &client), metrics.count(ACCEPTED, &server)]
         });
         expect(&sensor, &[REQUESTS + 1, 1, REQUESTS, REQUESTS], |metrics| {
-            let count = |part, labels: &[_]| {
-                metrics.count(&format!("traces_service_graph_request_{part}"), labels)
-            };
+            let count =
+                |part, labels: &[_]| metrics.count(&format!("traces_service_graph_request_{part}"), labels);
             [
                 count("total", &edge),
                 count("total", &tcp),
@@ -121,7 +121,8 @@ fn without_the_capability_connections_are_told_all_the_same() {
     let _server = Process::start(server.args(["-u", "-m", "http.server", "8080"]));
     let curl = || {
         let mut client = front.command(&find("curl").expect("curl is in PATH"));
-        let told = ["--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "20", "http://10.96.0.10/"];
+        let told =
+            ["--silent", "--noproxy", "*", "--output", "/dev/null", "--max-time", "20", "http://10.96.0.10/"];
         Process::start(client.args(told)).wait(30).success()
     };
     wait_until("an answer", patience(20), || curl().then_some(()));

@@ -35,7 +35,9 @@ struct Row {
 /// # Errors
 /// When the sockets cannot be read, or the lines not written.
 pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut dump = Dumper::start(LIMIT)?.look(Wanted { holders: true, conntrack: true }).context("cannot read the sockets of this host")?;
+    let mut dump = Dumper::start(LIMIT)?
+        .look(Wanted { holders: true, conntrack: true })
+        .context("cannot read the sockets of this host")?;
     if dump.failed > 0 {
         tracing::warn!("{} network namespaces could not be read", dump.failed);
     }

@@ -5,7 +5,7 @@ use std::io;
 use super::conntrack::{Conntrack, View};
 
 /// The most questions a second: an answer takes some microseconds, on the thread that takes everything along.
-const QUESTIONS: u32 = 10_000;
+const QUESTIONS: u32 = 20_000;
 
 /// What was not undone.
 #[derive(Clone, Copy, Debug, Default)]

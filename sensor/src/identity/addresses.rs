@@ -169,7 +169,8 @@ mod tests {
     use super::*;
 
     fn holding(address: &str, uid: &str, service: &str) -> Holding {
-        let peer = Peer { service: service.into(), namespace: "pay".into(), zone: "a".into(), is_service: false };
+        let peer =
+            Peer { service: service.into(), namespace: "pay".into(), zone: "a".into(), is_service: false };
         Holding { address: address.parse().unwrap(), uid: uid.into(), peer: Arc::new(peer) }
     }
 

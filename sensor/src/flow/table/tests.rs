@@ -208,14 +208,8 @@ fn ends_that_are_older_than_the_sensor_name_each_other() {
     let [client, server] =
         [ends(1000), Ends { local: ends(1000).remote, remote: ends(1000).local, ..ends(1000) }];
     let both = [socket(client, 9, sent(100)), Connected { inode: 78, ..socket(server, 10, sent(100)) }];
-    let listener = ListeningSocket {
-        local: server.local,
-        cookie: 5,
-        inode: 78,
-        queue: 0,
-        queue_limit: 128,
-        drops: 0,
-    };
+    let listener =
+        ListeningSocket { local: server.local, cookie: 5, inode: 78, queue: 0, queue_limit: 128, drops: 0 };
     for order in [[0, 1], [1, 0]] {
         let mut bench = Bench::new();
         bench.look_at(10, order.map(|end| both[end]).to_vec(), vec![listener]);
@@ -303,7 +297,9 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &mut Fixed).is_some());
+    assert!(
+        bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &mut Fixed).is_some()
+    );
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);

@@ -67,12 +67,20 @@ impl Cluster {
 fn table() -> Table {
     let mut table = Table::new(TableConfig { max_connections: 10 }, places());
     let addresses = [(NETNS, "10.0.0.1"), (CLIENTS, "10.1.2.5"), (SERVERS, "10.1.3.9")];
-    table.places.set_addresses(addresses.into_iter().map(|(netns, address)| (netns, address.parse().unwrap())));
+    table
+        .places
+        .set_addresses(addresses.into_iter().map(|(netns, address)| (netns, address.parse().unwrap())));
     table.listeners.listens(SERVERS, "0.0.0.0:8080".parse().unwrap(), Some("web".into()), 0);
     table
 }
 
-fn pair(table: &mut Table, cluster: &mut Cluster, netns: u32, [local, remote]: [&str; 2], role: Role) -> Pair {
+fn pair(
+    table: &mut Table,
+    cluster: &mut Cluster,
+    netns: u32,
+    [local, remote]: [&str; 2],
+    role: Role,
+) -> Pair {
     let ends = Ends { netns, local: local.parse().unwrap(), remote: remote.parse().unwrap() };
     let (what, owner) = match role {
         Role::Client => (What::Opened, by(2)),
