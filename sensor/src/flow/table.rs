@@ -456,6 +456,21 @@ impl Table {
         self.pair(ends, Some(role), Some(service()), at, names)
     }
 
+    /// The process `tgid` asked for `name` by the TLS hello on its connection. That is what the other end is called from now on, where no
+    /// lookup has said how.
+    pub fn hello(&mut self, ends: &Ends, name: &Arc<str>, tgid: u32, metrics: &mut FlowMetrics, now_ns: u64) {
+        let Some(name) = self.places.learn_hello(ends.remote.ip(), name, tgid, now_ns) else { return };
+        let called = |pair: &Arc<Pair>| Arc::new(Pair { peer_name: Arc::clone(&name), ..Pair::clone(pair) });
+        if let Some(pair) = self.flows.get(ends).and_then(|flow| flow.pair.as_ref()) {
+            if pair.peer_name != name {
+                let pair = called(pair);
+                self.set_pair(ends, Some(pair), metrics, now_ns);
+            }
+        } else if let Some(ended) = self.ended.peek_mut(ends) {
+            ended.pair = called(&ended.pair);
+        }
+    }
+
     /// Who speaks with whom; `None` when that is not observed.
     fn pair(
         &mut self,

@@ -11,12 +11,13 @@ use crate::{
     capture::{Capability, Capture, Told},
     config::Config,
     flow::{
-        Dump, Dumper, Names, Places, Table, TableConfig, Translations, View, Wanted,
+        Dump, Dumper, Ends, Names, Places, Table, TableConfig, Translations, View, Wanted,
         dns::{Around, DnsConfig, Lookups},
     },
     identity::{Observed, Processes, Service, Sight, addresses::Peer},
     mask::Masker,
-    metric::{Shared, family, graph::Graph},
+    metric::{Shared, family, flow::FlowMetrics, graph::Graph},
+    protocol::{Handshake, Role},
 };
 
 /// The table of connections, the lookups of names, and what feeds them.
@@ -92,6 +93,16 @@ impl Flows {
                 lookups.take(&captured, &mut Around { names: &mut names, places, masker, metrics: dns });
             }
         })
+    }
+
+    /// Takes a client's handshake: the name in its hello is what the other end may be called.
+    pub(super) fn hello(&mut self, handshake: &Handshake, metrics: &mut FlowMetrics) {
+        if let (Role::Client, Some(name)) = (handshake.role, &handshake.server_name) {
+            let endpoints = &handshake.endpoints;
+            let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
+            let now_ns = handshake.start_ns + handshake.duration_ns;
+            self.table.hello(&ends, &name.as_str().into(), handshake.task.tgid, metrics, now_ns);
+        }
     }
 
     /// Takes exchanges, for the service graph.

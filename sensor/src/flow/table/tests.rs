@@ -218,6 +218,31 @@ fn ends_that_are_older_than_the_sensor_name_each_other() {
 }
 
 #[test]
+fn a_hello_names_the_other_end() {
+    let mut bench = Bench::new();
+    let open = |bench: &mut Bench, port, time_ns| {
+        bench.event(Event { task: by(2), ..event(What::Opened, ends(port), time_ns) });
+    };
+    let named = |bench: &Bench, family: &str| {
+        let name =
+            bench.metrics.sources()[0].families().iter().position(|known| known.name == family).unwrap();
+        let source = bench.metrics.sources()[0];
+        let of = |(labels, sample): (&crate::metric::Labels, Sample<'_>)| match sample {
+            Sample::Counter(value) | Sample::Gauge(value) => (labels.get("peer_dns_name").to_owned(), value),
+            Sample::Histogram(_) => unreachable!(),
+        };
+        (0..source.slots()).filter_map(|slot| source.read(name, slot)).map(of).collect::<Vec<_>>()
+    };
+    open(&mut bench, 1000, 10);
+    bench.table.hello(&ends(1000), &"shop.test".into(), 2, &mut bench.metrics, 11);
+    open(&mut bench, 1001, 12);
+    let all = |unnamed, named| vec![(String::new(), unnamed), ("shop.test".to_owned(), named)];
+    // The first was counted before its hello was seen.
+    assert_eq!(named(&bench, "tcp_connections_opened_total"), all(1.0, 1.0));
+    assert_eq!(named(&bench, "tcp_connections_active"), all(0.0, 2.0));
+}
+
+#[test]
 fn what_is_gone_without_an_end_is_active_no_more() {
     let mut bench = Bench::new();
     bench.event(Event { task: by(2), ..event(What::Opened, ends(1000), 10) });
