@@ -1,7 +1,9 @@
 //! The service graph: edges from exchanges, and from connections on which none was seen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::table::{At, Names, Table};
 use super::{Ends, Failure};

@@ -1,10 +1,10 @@
 //! Where addresses are, and what they are called.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use lru::LruCache;
 
 use crate::config;

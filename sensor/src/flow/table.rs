@@ -1,10 +1,10 @@
 //! The connections of this host, from what the kernel tells and what a look at all sockets finds.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use lru::LruCache;
 
 use super::diag::Connected;
@@ -13,7 +13,7 @@ use super::listeners::Listeners;
 use super::{Dump, Ends, Event, Failure, Network, Places, Totals, View, What};
 use crate::identity::Service;
 use crate::identity::addresses::Peer;
-use crate::metric::flow::{FlowMetrics, Listening, Pair, ResetDirection};
+use crate::metric::flow::{End, FlowMetrics, Listening, Pair, ResetDirection};
 use crate::metric::graph::Graph;
 use crate::protocol::Role;
 
@@ -184,23 +184,24 @@ impl Table {
         let owner = event.task.and_then(|task| names.service(task.tgid, Some(task.comm)));
         let has_owner = owner.is_some();
         let pair = self.pair(&event.ends, Some(Role::Client), owner, At::of(event), names);
+        let is_kept = self.insert(event, Role::Client, has_owner, pair.clone(), metrics);
         if let Some(pair) = &pair {
             let took = event.started_ns.map(|start| event.time_ns.saturating_sub(start));
-            metrics.opened(pair, took, event.time_ns);
+            metrics.opened(pair, took, is_kept, event.time_ns);
         }
-        self.insert(event, Role::Client, has_owner, pair, metrics);
     }
 
     fn accepted(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
         let has_owner = owner.is_some();
         let pair = self.pair(&event.ends, Some(Role::Server), owner, At::of(event), names);
+        let is_kept = self.insert(event, Role::Server, has_owner, pair.clone(), metrics);
         if let Some(pair) = &pair {
-            metrics.accepted(pair, event.time_ns);
+            metrics.accepted(pair, is_kept, event.time_ns);
         }
-        self.insert(event, Role::Server, has_owner, pair, metrics);
     }
 
+    /// Whether there was room for it; then it is one more that is open.
     fn insert(
         &mut self,
         event: &Event,
@@ -208,17 +209,14 @@ impl Table {
         has_owner: bool,
         pair: Option<Arc<Pair>>,
         metrics: &mut FlowMetrics,
-    ) {
+    ) -> bool {
         // The end of the one before was lost, and counted by who lost it.
         if self.flows.contains_key(&event.ends) {
             self.forget(&event.ends, event.time_ns, metrics);
         }
         if self.flows.len() >= self.config.max_connections {
             self.losses.table_full += 1;
-            return;
-        }
-        if let Some(pair) = &pair {
-            metrics.active(pair, 1, event.time_ns);
+            return false;
         }
         self.wants_holders |= !has_owner;
         let flow = Flow {
@@ -232,24 +230,26 @@ impl Table {
             has_exchanges: false,
         };
         self.flows.insert(event.ends, flow);
+        true
     }
 
     fn closed(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         self.closed.extend(event.cookie);
         let failure = Failure::of(event.error);
-        let Some(flow) = self.forget(&event.ends, event.time_ns, metrics) else {
+        let Some(flow) = self.flows.remove(&event.ends) else {
             // It was too many, or its establishment was lost; its figures are whole all the same.
             let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
             if let Some(pair) = self.pair(&event.ends, None, owner, At::of(event), names) {
-                metrics.closed(&pair, failure, None, event.time_ns);
-                metrics.passed(&pair, &event.totals, event.time_ns);
+                let end = End { failure, lifetime_ns: None, passed: event.totals, was_active: false };
+                metrics.closed(&pair, &end, event.time_ns);
             }
             return;
         };
         if let Some(pair) = flow.pair {
-            let lifetime = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
-            metrics.closed(&pair, failure, lifetime, event.time_ns);
-            metrics.passed(&pair, &event.totals.since(flow.told), event.time_ns);
+            let lifetime_ns = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
+            let passed = event.totals.since(flow.told);
+            let end = End { failure, lifetime_ns, passed, was_active: true };
+            metrics.closed(&pair, &end, event.time_ns);
             let waits = !flow.has_exchanges;
             let ticket = waits.then(|| self.waiting.over(&pair, flow.role, failure, event.time_ns)).flatten();
             self.ended.put(event.ends, Ended { pair, ticket });
@@ -535,19 +535,24 @@ impl Table {
     fn other_end(&self, ends: &Ends, role: Option<Role>, other: View) -> OtherEnd {
         let netns = self.places.namespace(ends.netns, other.local.ip());
         // A listener there accepts it; else the other end is a client that has connected before.
-        let listener = netns.and_then(|netns| self.listeners.owner(netns, other.local)).cloned();
+        let listener = || self.listeners.owner(netns?, other.local).cloned();
         let client = || {
             let other = Ends { netns: netns?, local: other.local, remote: other.remote };
             Some(self.flows.get(&other)?.pair.as_ref()?.service.clone())
         };
-        let accepts = self.listeners.owner(ends.netns, ends.local).is_some();
-        let (role, server_port, service) = match role {
-            Some(Role::Client) => (Some(Role::Server), Some(other.local.port()), listener),
-            Some(Role::Server) => (Some(Role::Client), Some(ends.local.port()), client()),
-            None if listener.is_some() => (Some(Role::Server), Some(other.local.port()), listener),
-            None if accepts => (Some(Role::Client), Some(ends.local.port()), client()),
-            None => (None, None, None),
+        let accepts = || self.listeners.owner(ends.netns, ends.local).is_some();
+        let (role, service) = match role {
+            Some(Role::Client) => (Some(Role::Server), listener()),
+            Some(Role::Server) => (Some(Role::Client), client()),
+            None => match listener() {
+                None if accepts() => (Some(Role::Client), client()),
+                listener => (listener.is_some().then_some(Role::Server), listener),
+            },
         };
+        let server_port = role.map(|role| match role {
+            Role::Server => other.local.port(),
+            Role::Client => ends.local.port(),
+        });
         OtherEnd { netns, role, server_port, service }
     }
 
