@@ -12,10 +12,10 @@ pub const STRICT: u32 = 1 << 31;
 /// What becomes of a digit.
 pub const MASK: u8 = b'*';
 /// The last digits that stay.
-const KEEP_LAST: u32 = 4;
+pub(super) const KEEP_LAST: u32 = 4;
 /// The first digits that stay of a number of [`LONG`] digits and more; of a shorter one, none does.
-const KEEP_FIRST: u32 = 6;
-const LONG: u32 = 16;
+pub(super) const KEEP_FIRST: u32 = 6;
+pub(super) const LONG: u32 = 16;
 /// Bytes before a number in which a word says that it is a card.
 const NEAR: u32 = 24;
 /// Hexadecimal digits before a run that make it a part of one number with them.
@@ -142,7 +142,7 @@ impl State {
         by_keyword: bool,
     ) -> bool {
         let at = self.place(start).at();
-        if by_keyword && !is_near_keyword(text, at) || is_part_of_another(text, at, length) {
+        if !may_be(text, at, length, by_keyword) {
             return false;
         }
         let first = if length >= LONG { KEEP_FIRST } else { 0 };
@@ -154,6 +154,12 @@ impl State {
         self.find();
         true
     }
+}
+
+/// Whether what stands before the number at `at` lets it be a card; if `by_keyword`, whether it says that it is one.
+#[inline(always)]
+pub(super) fn may_be(text: &(impl Text + ?Sized), at: u32, length: u32, by_keyword: bool) -> bool {
+    (!by_keyword || is_near_keyword(text, at)) && !is_part_of_another(text, at, length)
 }
 
 /// Whether the number at `at` belongs to a hexadecimal one, a trace context or a telephone number.

@@ -19,6 +19,7 @@
     reason = "members are taken out of words by shift and mask; a checked conversion would be a panic path"
 )]
 
+mod alone;
 pub mod brand;
 pub mod card;
 pub mod chain;
@@ -28,6 +29,7 @@ mod pass;
 mod take;
 mod text;
 
+pub use alone::{MASKED, alone};
 pub use card::{MASK, STRICT};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
@@ -63,12 +65,12 @@ pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
 fn all(text: &mut (impl Text + ?Sized), length: u32, state: &mut State, more: bool) -> usize {
     let mut steps = 0;
     while state.at() < length {
-        if state.can_pass() && pass(text, state, length, more) {
+        steps += 1;
+        if state.can_pass() && (pass(text, state, length, more) || alone(text, state, length, more) != 0) {
             continue;
         }
         let ended = step(text, state, length);
         judge(text, state, ended);
-        steps += 1;
     }
     debug_assert!(steps <= most_steps(length), "the kernel would stop before the end");
     if !more {
