@@ -7,7 +7,7 @@
 
 use super::State;
 use super::brand::{self, UNCHECKED};
-use super::card::{KEEP_FIRST, KEEP_LAST, LONG, USUAL, may_be};
+use super::card::{KEEP_FIRST, KEEP_LAST, LONG, USUAL};
 use super::chain::SHORTEST;
 use super::memory::{by_memory, rolled};
 use super::pass::until;
@@ -31,31 +31,44 @@ const VALUES: u64 = 0x0f * LOW;
 const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
 
 /// Judges the number that [`pass`](super::pass()) found, and masks it. [`MASKED`] and [`LEFT`] say that the scan has come to
-/// its end; 0 that it has to be taken in. With `more`, another chunk of the same text follows.
+/// its end; 0 that it has to be taken in. With `more`, another chunk of the same text follows. `may_be` is
+/// [`may_be`](super::may_be()), or a call of it.
 #[inline(always)]
-pub fn alone(text: &mut (impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> u32 {
+pub fn alone<T: Text + ?Sized>(
+    text: &mut T,
+    state: &mut State,
+    length: u32,
+    more: bool,
+    may_be: impl FnOnce(&T, u32, u32, bool) -> bool,
+) -> u32 {
     let (start, digits) = state.found();
-    let (gap, last) = if digits & ((1 << BEFORE_LAST) - 1) == FOURS { (1, digits >> BEFORE_LAST) } else { (0, digits) };
+    let (gap, last) =
+        if digits & ((1 << BEFORE_LAST) - 1) == FOURS { (1, digits >> BEFORE_LAST) } else { (0, digits) };
     let count = digits.count_ones();
-    if last & last.wrapping_add(1) != 0 || !(SHORTEST..=USUAL).contains(&count) || gap != 0 && !(1..=15).contains(&last) {
+    if last & last.wrapping_add(1) != 0
+        || !(SHORTEST..=USUAL).contains(&count)
+        || gap != 0 && !(1..=15).contains(&last)
+    {
         return OTHER;
     }
     let end = start.wrapping_add(count + 3 * gap);
     if end > until(length, more) || start != 0 && text.byte(start.wrapping_sub(1)) == b'%' {
         return OTHER;
     }
-    let group = |index: u32| start.wrapping_add(index * (4 + gap));
     if gap != 0 {
-        let first = text.byte(group(1).wrapping_sub(1));
-        let others = [text.byte(group(2).wrapping_sub(1)), text.byte(group(3).wrapping_sub(1))];
+        let between = |index: u32| text.byte(start.wrapping_add(5 * index - 1));
+        let first = between(1);
+        let others = [between(2), between(3)];
         if separator(first) == 0 || others != [first; 2] {
             return OTHER;
         }
     }
     state.come_to(end);
-    let eight = |index: u32| {
-        (text.word(group(index)) & 0xffff_ffff | text.word(group(index + 1)) << 32) & VALUES
-    };
+    // The two forms meet again.
+    let gap = by_memory(state.room(), gap);
+    let group = |index: u32| start.wrapping_add(index * (4 + gap));
+    let eight =
+        |index: u32| (text.word(group(index)) & 0xffff_ffff | text.word(group(index + 1)) << 32) & VALUES;
     let digits = [eight(0), eight(2) & (!0 >> (8 * (USUAL - count) & 63))];
     let brand = by_memory(state.room(), brand::lengths(prefix(digits[0])));
     let possible = brand >> (count & 31) & 1;

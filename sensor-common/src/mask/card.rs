@@ -132,14 +132,16 @@ impl State {
     }
 
     /// Masks the `length` digits from number `start` of the chain, unless what stands before them says that they are
-    /// no card; if `by_keyword`, only if it says that they are one. Whether they are masked.
+    /// no card; if `by_keyword`, only if it says that they are one. Whether they are masked. `may_be` is [`may_be`], or a
+    /// call of it.
     #[inline(always)]
-    pub fn cover(
+    pub fn cover<T: Text + ?Sized>(
         &mut self,
-        text: &mut (impl Text + ?Sized),
+        text: &mut T,
         start: u32,
         length: u32,
         by_keyword: bool,
+        may_be: impl FnOnce(&T, u32, u32, bool) -> bool,
     ) -> bool {
         let at = self.place(start).at();
         if !may_be(text, at, length, by_keyword) {
@@ -156,9 +158,10 @@ impl State {
     }
 }
 
-/// Whether what stands before the number at `at` lets it be a card; if `by_keyword`, whether it says that it is one.
+/// Whether what stands before the number at `at`, of `length` digits, lets it be a card; if `by_keyword`, whether it says that it is one.
 #[inline(always)]
-pub(super) fn may_be(text: &(impl Text + ?Sized), at: u32, length: u32, by_keyword: bool) -> bool {
+#[must_use]
+pub fn may_be(text: &(impl Text + ?Sized), at: u32, length: u32, by_keyword: bool) -> bool {
     (!by_keyword || is_near_keyword(text, at)) && !is_part_of_another(text, at, length)
 }
 

@@ -30,7 +30,7 @@ mod take;
 mod text;
 
 pub use alone::{MASKED, alone};
-pub use card::{MASK, STRICT};
+pub use card::{MASK, STRICT, may_be};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
 pub use name::name;
@@ -66,7 +66,9 @@ fn all(text: &mut (impl Text + ?Sized), length: u32, state: &mut State, more: bo
     let mut steps = 0;
     while state.at() < length {
         steps += 1;
-        if state.can_pass() && (pass(text, state, length, more) || alone(text, state, length, more) != 0) {
+        if state.can_pass()
+            && (pass(text, state, length, more) || alone(text, state, length, more, may_be) != 0)
+        {
             continue;
         }
         let ended = step(text, state, length);
@@ -128,7 +130,7 @@ fn judge(text: &mut (impl Text + ?Sized), state: &mut State, ended: u32) {
     state.candidates(ended);
     each_candidate(state, ended, |state, start, lengths| {
         each_card(state.cards(start, lengths), |length, by_keyword| {
-            state.cover(text, start, length, by_keyword);
+            state.cover(text, start, length, by_keyword, may_be);
         });
     });
 }
