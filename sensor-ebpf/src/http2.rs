@@ -66,12 +66,15 @@ pub(crate) fn begins(word: u64, length: u32) -> bool {
         && flags & !0x29 == 0x4
         // Streams below 2^24.
         && stream_start & 0xff == 0;
-    let settings = kind == SETTINGS
-        && flags == 0
-        && stream_start == 0
-        && frame_length <= 96
-        && frame_length.is_multiple_of(6);
-    headers || settings
+    headers || is_settings(word)
+}
+
+/// Whether an operation's first eight bytes look like the SETTINGS frame with which each side begins.
+#[inline(always)]
+pub(crate) fn is_settings(word: u64) -> bool {
+    let frame_length = (word as u32).swap_bytes() >> 8;
+    // Type, no flags, and the stream's first three bytes.
+    word >> 24 == SETTINGS as u64 && frame_length <= 96 && frame_length.is_multiple_of(6)
 }
 
 /// Whether the first bytes of an operation on a connection that is known to be HTTP/2 look like another frame that often
@@ -137,10 +140,7 @@ pub(crate) fn start(
         way.is_synced = 1;
         way.copy = 0;
         if word == PREFACE_START {
-            // As if it were a DATA frame.
-            clear_header(way);
-            way.have = FRAME_HEADER as u32;
-            way.skip = PREFACE;
+            pass_over(way, PREFACE);
             if other.is_synced == 0 && other_bytes == 0 {
                 // It will begin with its first byte.
                 other.is_synced = 1;
@@ -155,22 +155,44 @@ pub(crate) fn start(
         way.skip -= operation.length;
         return Ok(Next::Done);
     }
-    let found = FRAME_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
-    // SAFETY: the slot is this processor's and the caller's, as `SCRATCH`.
-    let scratch = unsafe { &mut *found };
-
-    copy_way(way, &mut scratch.way);
+    let scratch = walk_of(slot, way, flags, operation.length)?;
     scratch.buffers = *buffers;
     scratch.record.key = operation.sock;
     scratch.record.connection = connection.id;
     scratch.record.time_ns = operation.time_ns;
+    Ok(Next::Walk(operation.direction))
+}
+
+/// The slot of [`FRAME_SCRATCH`] for a walk through an operation of `length` bytes; the caller says where they are, and whose.
+#[inline(always)]
+pub(crate) fn walk_of(
+    slot: u32,
+    way: &Way,
+    flags: u16,
+    length: u32,
+) -> Result<&'static mut FrameScratch, Counter> {
+    let found = FRAME_SCRATCH.get_ptr_mut(slot).ok_or(Counter::KernelMemory)?;
+    // SAFETY: the slot is this processor's and the caller's, as `SCRATCH`.
+    let scratch = unsafe { &mut *found };
+    copy_way(way, &mut scratch.way);
     scratch.flags = flags;
-    scratch.left = operation.length;
+    scratch.left = length;
     scratch.address = 0;
     scratch.segment_left = 0;
     scratch.index = 0;
     scratch.out = 0;
-    Ok(Next::Walk(operation.direction))
+    Ok(scratch)
+}
+
+/// Frames begin behind so many bytes.
+#[inline(always)]
+pub(crate) fn pass_over(way: &mut Way, bytes: u32) {
+    // As if they were what a DATA frame carries.
+    clear_header(way);
+    way.is_synced = 1;
+    way.have = FRAME_HEADER as u32;
+    way.copy = 0;
+    way.skip = bytes;
 }
 
 /// Bytes went by that nobody can read.

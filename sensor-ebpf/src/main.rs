@@ -30,6 +30,7 @@ mod plaintext;
 mod registers;
 mod socket;
 mod started;
+mod switch;
 mod target;
 mod task;
 

@@ -1,6 +1,9 @@
 //! A sensor that asks an API server, and what it tells.
 
+use std::path::Path;
+
 use crate::metrics::Metrics;
+use crate::receiver::Lines;
 use crate::sensor::{Options, Sensor};
 use crate::wait::{patience, wait_for};
 
@@ -23,6 +26,16 @@ pub const SHOP: [(&str, &str); 5] = [
 #[must_use]
 pub fn sensor(settings: &str) -> Sensor {
     Options::default().yaml(settings).spans().start()
+}
+
+/// Settings that send log records there, with the spool in this directory.
+#[must_use]
+pub fn to_loki(receiver: &Lines, spool: &Path) -> String {
+    format!(
+        "ship:\n  cluster: test\n  spool: {{directory: {}}}\n  receivers:\n  - {{name: loki, protocol: loki, url: '{}'}}\n",
+        spool.display(),
+        receiver.url()
+    )
 }
 
 /// Waits until the metrics are so.

@@ -127,6 +127,13 @@ pub fn alerts() -> Vec<Alert> {
         .collect()
 }
 
+/// Names and texts of the files of the alerts.
+#[track_caller]
+#[must_use]
+pub fn terraform_files() -> Vec<(String, String)> {
+    files("alerts", "tf")
+}
+
 /// All blocks of `deploy/alerts`.
 ///
 /// # Panics
@@ -134,7 +141,7 @@ pub fn alerts() -> Vec<Alert> {
 #[track_caller]
 #[must_use]
 pub fn terraform() -> Vec<Block> {
-    let bodies = files("alerts", "tf")
+    let bodies = terraform_files()
         .into_iter()
         .map(|(name, text)| -> Body { hcl::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}")) });
     bodies

@@ -9,10 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 22] = [
+const FILES: [(&str, &str); 23] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
+    ("Client.java", include_str!("../fixtures/Client.java")),
     ("chain.py", include_str!("../fixtures/chain.py")),
     ("chain.js", include_str!("../fixtures/chain.js")),
     ("log_server.py", include_str!("../fixtures/log_server.py")),
@@ -66,7 +67,7 @@ pub fn prepare(directory: &Path) -> Result<()> {
         let path = directory.join(name);
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
-    execute(directory, "javac", &["--release", "11", "Server.java", "LogServer.java"])?;
+    execute(directory, "javac", &["--release", "11", "Server.java", "LogServer.java", "Client.java"])?;
     execute(directory, "jar", &["cfm", "server.jar", "MANIFEST.MF", "Server.class"])
 }
 

@@ -19,7 +19,8 @@ pub const CALLS: u64 = 8 * TIMES;
 pub const METHODS: [&str; 7] =
     ["Unary", "Fail", "ServerStream", "ClientStream", "BothStreams", "Endless", "Never"];
 /// What nobody has an answer for: it ends by its deadline. Which end is first to say so is left to them.
-const NEVER: [&str; 2] = ["test.Shop/Never DEADLINE_EXCEEDED", "test.Shop/Never - cancel"];
+const NEVER: [&str; 3] =
+    ["test.Shop/Never DEADLINE_EXCEEDED", "test.Shop/Never CANCELLED", "test.Shop/Never - cancel"];
 
 /// In which language an end is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +71,16 @@ impl Shop {
     /// A client that makes a round of each call so many times.
     #[must_use]
     pub fn client(&self, by: By, times: u64) -> Command {
-        let mut command = by.command(&self.directory, "grpc_client");
-        command.args([self.port.to_string(), times.to_string()]);
-        command
+        client(by, &self.directory, self.port, times)
     }
+}
+
+/// A client of a shop at this port, written to `directory`.
+#[must_use]
+pub fn client(by: By, directory: &TempDir, port: u16, times: u64) -> Command {
+    let mut command = by.command(directory, "grpc_client");
+    command.args([port.to_string(), times.to_string()]);
+    command
 }
 
 /// Calls of one side by "METHOD STATUS", or "METHOD - ERROR" without a status.

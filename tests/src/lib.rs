@@ -7,6 +7,7 @@
 //! - `SENSOR_BIN`: the sensor's program, else the release build of the same target directory.
 //! - `SENSOR_TEST_ROUTE`: `capture.route` of every sensor that a test starts.
 //! - `SENSOR_TEST_SECONDS`: how long tests under load run, 60 by default.
+//! - `SENSOR_TEST_REQUESTS`: how many requests each test of a chain of services makes, 500 by default.
 //! - `SENSOR_TEST_PATIENCE`: a factor on all time limits, for slow machines.
 //! - `NODE_PATH`: the packages of npm that programs of Node.js need, which `cargo xtask test` installs.
 //! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.

@@ -2,10 +2,13 @@
 //! without a secret. What their queries find is tried in `deploy_queries`.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write as _;
+use std::process::Stdio;
 
 use hcl::{Block, Body, Expression};
 use serde_json::Value;
-use tests::deploy::{Language, alerts, dashboards, directory, panels, queries, terraform};
+use tests::deploy::{Language, alerts, dashboards, directory, panels, queries, terraform, terraform_files};
+use tests::process::program;
 
 /// What Terraform itself knows in every resource.
 const META_ARGUMENTS: [&str; 3] = ["count", "for_each", "depends_on"];
@@ -112,6 +115,28 @@ fn dashboards_are_uniform() {
         }
     }
     assert!(uids.len() >= 6, "{uids:?}");
+}
+
+/// As `terraform fmt` writes them: the formatter of its language is a package of npm, too.
+#[test]
+fn terraform_is_formatted() {
+    const FORMAT: &str = "const {format} = require('@cdktf/hcl-tools'); \
+                          format(require('fs').readFileSync(0, 'utf8')).then(text => process.stdout.write(text))";
+    let formatted = |text: &str| {
+        let mut node = program("node");
+        node.args(["-e", FORMAT]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut node = node.spawn().expect("start node");
+        node.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("write to node");
+        let output = node.wait_with_output().expect("wait for node");
+        assert!(output.status.success(), "node failed");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    assert_eq!(formatted("a = 1\nbb=[ ]\n"), "a  = 1\nbb = []\n");
+    let files = terraform_files();
+    assert!(!files.is_empty());
+    for (name, text) in files {
+        assert_eq!(formatted(&text), text, "{name}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use tests::calls::{Role, counted, total};
 use tests::grpc::{By, METHODS, Shop, TIMES, expect_messages, expect_round, rpcs};
 use tests::process::Process;
-use tests::sensor::{SETTLE, Sensor};
+use tests::sensor::{Options, SETTLE, Sensor};
 use tests::wait::{patience, wait_for};
 
 #[test]
@@ -16,6 +16,32 @@ fn every_kind_of_call() {
     let _ = Process::start(&mut shop.client(By::Python, TIMES)).succeed(60);
     expect_round(&sensor, shop.port);
     expect_messages(&sensor, shop.port);
+}
+
+/// By the names that the conventions had before 1.38, in metrics and spans.
+#[test]
+fn the_names_of_older_conventions() {
+    let sensor = Options::default().yaml("http:\n  rpc_names: old\n").spans().start();
+    let shop = Shop::start(By::Python);
+    let _ = Process::start(&mut shop.client(By::Python, 1)).succeed(60);
+    let port = shop.port.to_string();
+    let counted = |service: &str, method: &str, status: &str| {
+        let call = [("rpc_service", service), ("rpc_method", method), ("rpc_grpc_status_code", status)];
+        let labels = [&[("server_port", port.as_str()), ("rpc_system", "grpc")], &call[..]].concat();
+        let count = |role: Role| {
+            sensor.metrics().count(&format!("rpc_{}_duration_milliseconds_count", role.name()), &labels)
+        };
+        [Role::Server, Role::Client].map(count)
+    };
+    wait_for(patience(SETTLE), || (counted("test.Shop", "BothStreams", "0") == [1, 1]).then_some(()));
+    assert_eq!(counted("test.Shop", "Unary", "0"), [1, 1]);
+    assert_eq!(counted("test.Shop", "Fail", "5"), [1, 1]);
+    assert_eq!(counted("", "_OTHER", "12"), [1, 1]);
+    let spans = sensor.expect_spans(Role::Server, shop.port, 8);
+    let span = spans.iter().find(|span| span.name == "test.Shop/Fail").expect("a span");
+    let told =
+        ["rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code"].map(|key| span.attribute(key));
+    assert_eq!(told, ["grpc", "test.Shop", "Fail", "5"]);
 }
 
 /// The calls of a round, but those that end by their deadline.

@@ -54,7 +54,8 @@ fn each_line_arrives_once_and_in_order() {
 #[test]
 fn lines_outlive_kills_under_load() {
     let kills = kills();
-    let text = "import itertools, time\nfor number in itertools.count():\n    print(number, flush=True)\n    \
+    // A write a line, so that a sensor that starts between two writes starts between two lines.
+    let text = "import itertools, os, time\nfor number in itertools.count():\n    os.write(1, b'%d\\n' % number)\n    \
                 time.sleep(0.0005)\n";
     let script = Script::new(".py", text);
     let (receiver, spool) = (Lines::start(204), TempDir::new().expect("make a directory"));

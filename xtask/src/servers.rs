@@ -30,7 +30,8 @@ pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] 
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
 pub(crate) const GUNICORN: Needed = Needed { package: "gunicorn", programs: &["gunicorn"] };
-pub(crate) const NGHTTP2: Needed = Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "h2load"] };
+pub(crate) const NGHTTP2: Needed =
+    Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "nghttp", "h2load"] };
 /// A module has no program: it is known by its file.
 pub(crate) const GRPCIO: Needed =
     Needed { package: "python3-grpcio", programs: &["/usr/lib/python3/dist-packages/grpc/__init__.py"] };

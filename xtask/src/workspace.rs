@@ -1,7 +1,7 @@
 //! Where things are: the repository, its target directory, and the cache that outlives a clone.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -46,6 +46,16 @@ impl Workspace {
 
     /// Flags of rustc that keep the paths of this machine out of what it makes.
     pub(crate) fn remapped(&self) -> Vec<OsString> {
+        self.renamed("--remap-path-prefix=").collect()
+    }
+
+    /// The same for the C compiler, which some dependencies call: `CFLAGS`.
+    pub(crate) fn remapped_c(&self) -> OsString {
+        self.renamed("-ffile-prefix-map=").collect::<Vec<_>>().join(OsStr::new(" "))
+    }
+
+    /// Flags that give directories of this machine names of their own.
+    fn renamed(&self, option: &'static str) -> impl Iterator<Item = OsString> {
         let home = |name: &str, default: &str| {
             let named = env::var_os(name).map(PathBuf::from);
             named.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(default)))
@@ -56,14 +66,13 @@ impl Workspace {
             (home("CARGO_HOME", ".cargo"), "/cargo"),
             (Some(self.root.clone()), "/sensor"),
         ];
-        let flag = |(path, name): (Option<PathBuf>, &str)| {
-            let mut flag = OsString::from("--remap-path-prefix=");
+        named.into_iter().filter_map(move |(path, name): (Option<PathBuf>, &str)| {
+            let mut flag = OsString::from(option);
             flag.push(path?);
             flag.push("=");
             flag.push(name);
             Some(flag)
-        };
-        named.into_iter().filter_map(flag).collect()
+        })
     }
 
     /// Where the eBPF programs are compiled: their own directory, so that the two kinds of build never wait

@@ -14,6 +14,7 @@ use crate::{
     emit, flow, http2,
     maps::{NEXT, NEXT_RECVMSG, NEXT_SENDMSG},
     next::Next,
+    switch,
 };
 
 /// Ends a hook: what is left to do for the operation, if anything.
@@ -66,18 +67,26 @@ walk!(walk_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, NEXT_SEN
 
 /// Defines a program that masks a head and tells it.
 macro_rules! tell {
-    ($name:ident, $attribute:meta, $context:ty, $result:ty, $direction:ident) => {
+    ($name:ident, $attribute:meta, $context:ty, $result:ty, $programs:ident, $direction:ident) => {
         #[$attribute]
         fn $name(ctx: $context) -> $result {
             if let Err(cause) = emit::tell(Direction::$direction as u32) {
                 fail(&ctx, cause);
             }
+            finish(&ctx, switch::after_head(Direction::$direction as u32), &$programs);
             0
         }
     };
 }
 
-tell!(tell_receive, raw_tracepoint(tracepoint = "sock_recv_length"), RawTracePointContext, u32, Receive);
-tell!(tell_send, raw_tracepoint(tracepoint = "sock_send_length"), RawTracePointContext, u32, Send);
-tell!(tell_recvmsg, fexit(function = "tcp_recvmsg"), FExitContext, i32, Receive);
-tell!(tell_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, Send);
+tell!(
+    tell_receive,
+    raw_tracepoint(tracepoint = "sock_recv_length"),
+    RawTracePointContext,
+    u32,
+    NEXT,
+    Receive
+);
+tell!(tell_send, raw_tracepoint(tracepoint = "sock_send_length"), RawTracePointContext, u32, NEXT, Send);
+tell!(tell_recvmsg, fexit(function = "tcp_recvmsg"), FExitContext, i32, NEXT_RECVMSG, Receive);
+tell!(tell_sendmsg, fexit(function = "tcp_sendmsg"), FExitContext, i32, NEXT_SENDMSG, Send);

@@ -17,8 +17,8 @@ use super::{CaptureError, Kernel, Settings};
 
 /// The program by whose name a running sensor is known.
 pub(super) const MARK: &str = "lionpay_destroy";
-/// How long a sensor that was killed may take to leave the kernel.
-const LEAVE: Duration = Duration::from_secs(3);
+/// How long a sensor that was killed may take to leave the kernel, which is more than 3 s where the host is busy.
+const LEAVE: Duration = Duration::from_secs(10);
 /// The daemon is woken when this share of the ring buffer waits.
 const WAKE_SHARE: u32 = 4;
 

@@ -27,6 +27,7 @@ use crate::{
     mask::Masker,
     metric::{Registry, Shared, endpoint, family, room::Room},
     pipeline::{Pace, Pipeline, Sinks},
+    rpc::Names,
     ship::Shipper,
 };
 
@@ -48,6 +49,7 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     let kubernetes = Kubernetes::start(&config.kubernetes)?;
     let registry = Registry::new(config.metric.max_series)
         .span_metrics(config.metric.span_metrics)
+        .rpc_names(config.http.rpc_names)
         .within(&Room::new(config.metric.max_active_series).native(config.metric.native_histograms));
     let registry = Shared::new(registry);
     let shipper =
@@ -59,7 +61,8 @@ pub async fn run(args: &Run, mut config: Config) -> anyhow::Result<()> {
     announce(&capture, &kernel, address, &registry);
     capture.forward_messages();
 
-    let sinks = sinks(&args.print, &kernel, capture.route().name()).shipping(shipper.sink());
+    let route = capture.route().name();
+    let sinks = sinks(&args.print, config.http.rpc_names, &kernel, route).shipping(shipper.sink());
     let mut log_sinks: Vec<Box<dyn Sink>> = vec![Box::new(log::Loki::new(shipper.log_sink()))];
     let shipping = Shipping::start(shipper);
     let masker = Arc::new(
@@ -139,12 +142,12 @@ fn announce(capture: &Capture, kernel: &str, address: std::net::SocketAddr, regi
     registry.lock().own().set(&family::INFO, &[route, kernel], 1.0);
 }
 
-fn sinks(print: &[Print], kernel: &str, route: &'static str) -> Sinks {
+fn sinks(print: &[Print], names: Names, kernel: &str, route: &'static str) -> Sinks {
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
     let output = Output::new(stdout);
     if print.contains(&Print::Spans) {
-        Sinks::spans(output)
+        Sinks::spans(output, names)
     } else if !print.is_empty() {
         Sinks::nothing(output)
     } else if terminal {

@@ -8,7 +8,7 @@ use sensor_common::target::{ALL, ALL_BUT, ONLY};
 use serde::Deserialize;
 
 use super::{Flow, Kubernetes, Logs, Ship};
-use crate::capture;
+use crate::{capture, rpc::Names};
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -181,11 +181,19 @@ pub struct Http {
     #[cfg_attr(test, schemars(with = "String"))]
     #[serde(with = "super::duration")]
     pub pair_timeout: Duration,
+    /// Which names gRPC calls have in metrics and spans: those of the semantic conventions since 1.38, or those before. The
+    /// dashboards and alerts of `deploy/` read the first.
+    pub rpc_names: Names,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { max_routes: 100, max_connections: 32_768, pair_timeout: Duration::from_secs(600) }
+        Self {
+            max_routes: 100,
+            max_connections: 32_768,
+            pair_timeout: Duration::from_secs(600),
+            rpc_names: Names::Stable,
+        }
     }
 }
 

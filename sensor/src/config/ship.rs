@@ -98,6 +98,9 @@ pub struct Receiver {
     pub timeout: Duration,
     /// The URL of an HTTP proxy; empty leaves it to `HTTPS_PROXY` and `NO_PROXY` of the environment.
     pub proxy: String,
+    /// The DNS name that is connected to instead of the URL's, such as a private endpoint's own. The certificate is
+    /// still to be of the URL's host, and the port is the URL's. Not together with `proxy`, nor through one.
+    pub connect_to: String,
     /// A file of CA certificates in PEM form that are trusted instead of this host's.
     pub ca_file: PathBuf,
     /// Whether plain http to another host is allowed.
@@ -116,6 +119,7 @@ impl Default for Receiver {
             headers: BTreeMap::new(),
             timeout: Duration::from_secs(30),
             proxy: String::new(),
+            connect_to: String::new(),
             ca_file: PathBuf::new(),
             insecure: false,
         }

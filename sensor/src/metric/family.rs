@@ -172,6 +172,8 @@ pub fn all() -> impl Iterator<Item = &'static Family> {
         .chain(&HTTP_CLIENT)
         .chain(&RPC_SERVER)
         .chain(&RPC_CLIENT)
+        .chain(&RPC_SERVER_OLD[..1])
+        .chain(&RPC_CLIENT_OLD[..1])
         .chain(connections())
         .chain(&GRAPH)
         .chain(&SPANS)

@@ -65,6 +65,12 @@ impl<K: Eq + Hash + Clone, V: Values> Group<K, V> {
         Self { room: room.clone(), ..self }
     }
 
+    /// With other families, which have the same values in the same order; it holds nothing yet.
+    #[must_use]
+    pub fn named(self, families: &'static [&'static Family]) -> Self {
+        Self { families, ..self }
+    }
+
     fn series(&self) -> u64 {
         self.families.iter().map(|family| family.series(self.room.is_native())).sum()
     }

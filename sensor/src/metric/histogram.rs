@@ -20,26 +20,29 @@ pub struct Buckets {
 const NANOSECONDS: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;
 
-/// Seconds, from nanoseconds: the bounds that the semantic conventions advise for HTTP durations.
-pub static DURATION: Buckets = Buckets {
-    bounds: &[
-        5 * MILLISECOND,
-        10 * MILLISECOND,
-        25 * MILLISECOND,
-        50 * MILLISECOND,
-        75 * MILLISECOND,
-        100 * MILLISECOND,
-        250 * MILLISECOND,
-        500 * MILLISECOND,
-        750 * MILLISECOND,
-        1_000 * MILLISECOND,
-        2_500 * MILLISECOND,
-        5_000 * MILLISECOND,
-        7_500 * MILLISECOND,
-        10_000 * MILLISECOND,
-    ],
-    scale: NANOSECONDS,
-};
+/// The bounds that the semantic conventions advise for durations of HTTP and RPC, in nanoseconds.
+const DURATION_BOUNDS: &[u64] = &[
+    5 * MILLISECOND,
+    10 * MILLISECOND,
+    25 * MILLISECOND,
+    50 * MILLISECOND,
+    75 * MILLISECOND,
+    100 * MILLISECOND,
+    250 * MILLISECOND,
+    500 * MILLISECOND,
+    750 * MILLISECOND,
+    1_000 * MILLISECOND,
+    2_500 * MILLISECOND,
+    5_000 * MILLISECOND,
+    7_500 * MILLISECOND,
+    10_000 * MILLISECOND,
+];
+
+/// Seconds, from nanoseconds.
+pub static DURATION: Buckets = Buckets { bounds: DURATION_BOUNDS, scale: NANOSECONDS };
+
+/// Milliseconds, from nanoseconds: as older conventions want durations.
+pub static DURATION_MILLISECONDS: Buckets = Buckets { bounds: DURATION_BOUNDS, scale: MILLISECOND };
 
 /// Bytes: powers of ten, as the semantic conventions advise no bounds for sizes.
 pub static SIZE: Buckets =
@@ -246,6 +249,7 @@ mod tests {
     fn bounds_rise_and_fit_the_histograms() {
         let known = [
             (&DURATION, DURATION_SLOTS),
+            (&DURATION_MILLISECONDS, DURATION_SLOTS),
             (&SIZE, SIZE_SLOTS),
             (&LATENCY, LATENCY_SLOTS),
             (&LIFETIME, LIFETIME_SLOTS),

@@ -40,6 +40,10 @@ The families of one role share their label sets, of which at most `metric.max_se
 no room goes to one series whose labels are all `other`, and is counted in `sensor_series_folded_total`. So is what would exceed `metric.max_active_series`, of all families together.
 ";
 
+const RPC_OLD: &str = "
+With `http.rpc_names: old` calls have the names that the conventions had up to 1.37 instead, in metrics and spans.
+";
+
 const FLOW: &str = "
 | label | value |
 |---|---|
@@ -103,6 +107,8 @@ fn the_metrics_page_is_up_to_date() {
     section(&mut text, "## HTTP clients", &family::HTTP_CLIENT);
     section(&mut text, "## gRPC servers", &family::RPC_SERVER);
     section(&mut text, "## gRPC clients", &family::RPC_CLIENT);
+    text.push_str(RPC_OLD);
+    section(&mut text, "### Names up to 1.37", &[family::RPC_SERVER_OLD, family::RPC_CLIENT_OLD].concat());
     text.push_str(LABELS);
     text.push_str("\n### Buckets\n\n");
     buckets(&mut text, "Durations, in seconds", &DURATION);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::dns::DnsMetrics;
-use super::family::{self, HTTP_CLIENT, HTTP_SERVER, RPC_CLIENT, RPC_SERVER};
+use super::family::{self, HTTP_CLIENT, HTTP_SERVER};
 use super::flow::FlowMetrics;
 use super::graph::{Graph, graph};
 use super::http::{self, HttpGroup};
@@ -16,6 +16,7 @@ use super::tls::{TlsGroup, tls};
 use super::{Exemplar, Labels, Sample, Source};
 use crate::identity::Observed;
 use crate::protocol::Role;
+use crate::rpc::Names;
 use crate::semantic;
 
 /// All metrics.
@@ -26,6 +27,7 @@ pub struct Registry {
     dns: DnsMetrics,
     tls: TlsGroup,
     graph: Graph,
+    rpc_names: Names,
     rpc_server: RpcGroup,
     rpc_client: RpcGroup,
     spans: SpanMetrics,
@@ -47,12 +49,25 @@ impl Registry {
             dns: DnsMetrics::new(max_series),
             tls: tls(max_series),
             graph: graph(max_series),
-            rpc_server: RpcGroup::new(&RPC_SERVER, max_series),
-            rpc_client: RpcGroup::new(&RPC_CLIENT, max_series),
+            rpc_names: Names::default(),
+            rpc_server: RpcGroup::new(rpc::families(Role::Server, Names::default()), max_series),
+            rpc_client: RpcGroup::new(rpc::families(Role::Client, Names::default()), max_series),
             spans: SpanMetrics::new(max_series),
             has_spans: true,
             own,
             exchanges: [0; 2],
+        }
+    }
+
+    /// With these names of gRPC calls; it holds nothing yet.
+    #[must_use]
+    pub fn rpc_names(self, names: Names) -> Self {
+        let group = |role, group: RpcGroup| group.named(rpc::families(role, names));
+        Self {
+            rpc_names: names,
+            rpc_server: group(Role::Server, self.rpc_server),
+            rpc_client: group(Role::Client, self.rpc_client),
+            ..self
         }
     }
 
@@ -120,6 +135,12 @@ impl Registry {
         self.has_spans
     }
 
+    /// Which names gRPC calls have.
+    #[must_use]
+    pub const fn names_of_rpc(&self) -> Names {
+        self.rpc_names
+    }
+
     /// Records an exchange.
     pub fn record(&mut self, observed: &Observed) {
         self.exchanges[observed.exchange.role as usize] += 1;
@@ -129,8 +150,8 @@ impl Registry {
         match (observed.exchange.role, &observed.exchange.grpc) {
             (Role::Server, None) => http::record(&mut self.server, observed),
             (Role::Client, None) => http::record(&mut self.client, observed),
-            (Role::Server, Some(grpc)) => rpc::record(&mut self.rpc_server, observed, grpc),
-            (Role::Client, Some(grpc)) => rpc::record(&mut self.rpc_client, observed, grpc),
+            (Role::Server, Some(grpc)) => rpc::record(&mut self.rpc_server, observed, grpc, self.rpc_names),
+            (Role::Client, Some(grpc)) => rpc::record(&mut self.rpc_client, observed, grpc, self.rpc_names),
         }
     }
 

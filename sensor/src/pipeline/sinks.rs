@@ -9,6 +9,7 @@ use crate::{
         table::{Header, Table, render},
     },
     identity::Observed,
+    rpc::Names,
     ship,
     trace::{self, Batch, ObservedHandshake, WallClock},
 };
@@ -29,7 +30,7 @@ enum Form {
     Nothing,
     Table { table: Box<Table>, header: Header },
     Lines { lines: Box<Lines>, flushed: Instant },
-    Spans { clock: WallClock, sampled: Instant, batch: Batch },
+    Spans { clock: WallClock, sampled: Instant, names: Names, batch: Batch },
 }
 
 impl Sinks {
@@ -53,13 +54,13 @@ impl Sinks {
         Self { output, form: Form::Nothing, ship: None }
     }
 
-    /// Spans as OTLP JSON lines.
+    /// Spans as OTLP JSON lines, with these names of gRPC calls.
     #[must_use]
-    pub fn spans(output: Output) -> Self {
+    pub fn spans(output: Output, names: Names) -> Self {
         let clock = WallClock::sample();
         Self {
             output,
-            form: Form::Spans { clock, sampled: Instant::now(), batch: Batch::default() },
+            form: Form::Spans { clock, sampled: Instant::now(), names, batch: Batch::default() },
             ship: None,
         }
     }
@@ -96,9 +97,9 @@ impl Sinks {
             Form::Nothing => {}
             Form::Table { table, .. } => observed.iter().for_each(|observed| table.record(observed)),
             Form::Lines { lines, .. } => observed.iter().for_each(|observed| lines.record(observed)),
-            Form::Spans { clock, batch, .. } => {
+            Form::Spans { clock, names, batch, .. } => {
                 for observed in observed {
-                    batch.push(observed, trace::span(observed, *clock));
+                    batch.push(observed, trace::span(observed, *clock, *names));
                 }
                 print(batch, &mut self.output);
             }

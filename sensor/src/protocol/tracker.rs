@@ -189,9 +189,18 @@ impl Tracker {
     fn on_head(&mut self, head: &Head<'_>, out: &mut Vec<Exchange>) {
         let mut context = context(&self.config, out, &mut self.counts, &mut self.signals);
         if let Some(slot) = self.table.find(head.connection.id) {
+            let mut handed_over = None;
             if let Some(entry) = self.table.get_mut(slot) {
                 entry.http.on_head(head, &mut context);
                 entry.touched_ns = entry.touched_ns.max(head.time_ns);
+                handed_over = entry.http.handed_over();
+            }
+            if let Some(request) = handed_over {
+                let Self { config, http2, counts, signals, .. } = self;
+                http2.hand_over(
+                    *request,
+                    &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
+                );
             }
             self.settle(slot, out);
         } else if !head.continuation {

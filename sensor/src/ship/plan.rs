@@ -94,6 +94,13 @@ fn source(variable: &str, file: &Path) -> Option<Source> {
     (!variable.is_empty()).then(|| Source::Environment(variable.to_owned()))
 }
 
+/// Whether a text is a host name by its form (RFC 1123, section 2.1), underscores allowed.
+fn is_host_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.chars().all(fits);
+    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(is_label)
+}
+
 fn plan(place: usize, receiver: &Receiver) -> Result<Plan, ConfigError> {
     let name = receiver.name.clone();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -136,12 +143,29 @@ fn plan(place: usize, receiver: &Receiver) -> Result<Plan, ConfigError> {
         "" => None,
         text => Some(Url::parse(text).map_err(|error| wrong(key("proxy"), format!("no URL: {error}")))?),
     };
+    let connect_to = match receiver.connect_to.as_str() {
+        "" => None,
+        _ if proxy.is_some() => return Err(wrong(key("connect_to"), "is refused together with `proxy`")),
+        name => Some(name.to_owned()),
+    };
+    if let Some(name) = &connect_to {
+        if !is_host_name(name) {
+            return Err(wrong(key("connect_to"), format!("`{name}` is no DNS name; the port is the URL's")));
+        }
+        if url.domain().is_none() {
+            return Err(wrong(
+                key("connect_to"),
+                "needs a name in the URL, which the certificate is to be of",
+            ));
+        }
+    }
     let connection = Connection {
         url,
         credentials,
         headers,
         timeout: receiver.timeout,
         proxy,
+        connect_to,
         ca_file: Some(receiver.ca_file.clone()).filter(|path| *path != PathBuf::new()),
         http2_only: receiver.protocol == Protocol::OtlpGrpc,
     };
@@ -181,6 +205,7 @@ fn cloud(
             headers: Vec::new(),
             timeout: Receiver::default().timeout,
             proxy: None,
+            connect_to: None,
             ca_file: None,
             http2_only: false,
         };
@@ -263,6 +288,9 @@ mod tests {
             ("name: a, url: 'https://a', headers: {authorization: x}", "`Authorization` is refused"),
             ("name: a, url: 'https://a', headers: {'a b': x}", "can't be in a header"),
             ("name: a, url: 'https://a', proxy: nowhere", "`ship.receivers.a.proxy`"),
+            ("name: a, url: 'https://a', connect_to: 'b:443'", "the port is the URL's"),
+            ("name: a, url: 'https://192.0.2.1', connect_to: b", "needs a name in the URL"),
+            ("name: a, url: 'https://a', connect_to: b, proxy: 'http://c'", "together with `proxy`"),
             ("name: a, url: 'https://a', password: x", "did you mean `ship.receivers[0].password_env`"),
             ("name: a, url: 'https://a', protocol: kafka", "remote_write"),
             ("name: a, url: 'https://a'}, {name: a, url: 'https://b'", "twice"),

@@ -50,21 +50,14 @@ impl Shipper {
                 all.push((&family::SHIP_TORN, vec![signal], spool.torn as f64));
                 let counts = receiver.store.counts();
                 all.push((&family::SHIP_ACCEPTED, vec![signal], get(&counts.accepted) as f64));
-                lost.push((signal, "", "disk_full", get(&counts.disk_full)));
-                lost.push((signal, "", "disk_error", get(&counts.disk_error)));
+                lost.extend(self.lost_for_all(receiver).map(|(cause, count)| (signal, "", cause, count)));
             }
         }
         if seen.contains(&Signal::Traces) {
-            lost.push(("traces", "", "busy", get(&self.spans.busy)));
-            lost.push(("traces", "", "day_budget", get(&self.spans.over_day)));
-            lost.push(("traces", "", "keep_budget", get(&self.spans.over_budget)));
-            lost.push(("traces", "", "tail_full", get(&self.spans.tail_full)));
             all.push((&family::SHIP_TAIL_WAITING, vec![], self.outlet.waiting() as f64));
             all.push((&family::SHIP_UNSAMPLED, vec![], get(&self.spans.unsampled) as f64));
         }
         if seen.contains(&Signal::Logs) {
-            lost.push(("logs", "", "day_budget", get(&self.lines.over_budget)));
-            lost.push(("logs", "", "busy", get(&self.lines.busy)));
             all.push((&family::SHIP_CUT, vec![], get(&self.lines.cut) as f64));
         }
         all.extend(lost.into_iter().map(|(signal, receiver, cause, count)| {
@@ -86,6 +79,24 @@ impl Shipper {
             );
         }
         all
+    }
+
+    /// What of a receiver's signal was lost before it waited for any receiver, by cause.
+    fn lost_for_all(&self, receiver: &Receiver) -> impl Iterator<Item = (&'static str, u64)> {
+        let counts = receiver.store.counts();
+        let of_signal: &[(&str, &AtomicU64)] = match receiver.signal {
+            Signal::Metrics => &[],
+            Signal::Logs => &[("busy", &self.lines.busy), ("day_budget", &self.lines.over_budget)],
+            Signal::Traces => &[
+                ("busy", &self.spans.busy),
+                ("day_budget", &self.spans.over_day),
+                ("keep_budget", &self.spans.over_budget),
+                ("tail_full", &self.spans.tail_full),
+            ],
+        };
+        let of_disk = [("disk_full", &counts.disk_full), ("disk_error", &counts.disk_error)];
+        let all = of_disk.iter().chain(of_signal);
+        all.map(|(cause, count)| (*cause, count.load(Ordering::Relaxed))).collect::<Vec<_>>().into_iter()
     }
 
     /// What is sent, waiting and lost, for the status page.
@@ -112,6 +123,15 @@ impl Shipper {
                 "last_error": last.error,
             })
         });
+        let mut signals = serde_json::Map::new();
+        for receiver in self.running.iter().flat_map(|running| &running.receivers) {
+            let counts = receiver.store.counts();
+            let lost: serde_json::Map<_, _> =
+                self.lost_for_all(receiver).map(|(cause, count)| (cause.to_owned(), count.into())).collect();
+            let accepted = counts.accepted.load(Ordering::Relaxed);
+            let signal = serde_json::json!({ "accepted": accepted, "lost_for_all_receivers": lost });
+            signals.insert(receiver.signal.name().to_owned(), signal);
+        }
         let meters = self.running.iter().flat_map(|running| &running.meters).map(|(signal, meter)| {
             let shown = meter.shown(now_ms() / 1_000);
             let limit = (shown.limit > 0).then_some(shown.limit);
@@ -131,7 +151,12 @@ impl Shipper {
             let worst: Vec<_> = cardinality.worst().iter().map(Worst::json).collect();
             serde_json::json!({ "active": active, "labels_with_most_values": worst })
         });
-        serde_json::json!({ "receivers": receivers.collect::<Vec<_>>(), "budgets": budgets, "series": series })
+        serde_json::json!({
+            "receivers": receivers.collect::<Vec<_>>(),
+            "signals": signals,
+            "budgets": budgets,
+            "series": series,
+        })
     }
 }
 

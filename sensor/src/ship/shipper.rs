@@ -232,8 +232,13 @@ impl Shipper {
             let resource = [("host.name", node.as_str()), ("k8s.cluster.name", settings.cluster.as_str())];
             let meter = meter(Signal::Traces, settings.traces.max_bytes_per_day);
             meters.push((Signal::Traces, Arc::clone(&meter)));
+            let (skips_metrics, rpc_names) = {
+                let registry = self.registry.lock();
+                (registry.has_span_metrics(), registry.names_of_rpc())
+            };
             let form = traces::Form {
-                skips_metrics: self.registry.lock().has_span_metrics(),
+                skips_metrics,
+                rpc_names,
                 has_exemplars: settings.metrics.exemplars,
                 ..traces::Form::default()
             };

@@ -129,13 +129,14 @@ mod tests {
     use super::*;
     use crate::metric::fixture::{exchange, observed};
     use crate::protocol::Exchange;
+    use crate::rpc::Names;
     use crate::trace::{Parent, SpanIds, WallClock, span};
 
     fn line_of(exchanges: &[Exchange]) -> String {
         let mut batch = Batch::default();
         for exchange in exchanges {
             let observed = Observed { span: ids(), ..observed(exchange.clone()) };
-            batch.push(&observed, span(&observed, WallClock::new(1_700_000_000_000_000_000)));
+            batch.push(&observed, span(&observed, WallClock::new(1_700_000_000_000_000_000), Names::Stable));
         }
         assert_eq!(batch.len(), exchanges.len());
         let line = json_line(&batch.take().unwrap()).unwrap();
@@ -222,7 +223,7 @@ mod tests {
     fn a_line_can_be_read_back() {
         let mut batch = Batch::default();
         let observed = observed(failed());
-        batch.push(&observed, span(&observed, WallClock::new(0)));
+        batch.push(&observed, span(&observed, WallClock::new(0), Names::Stable));
         let data = batch.take().unwrap();
         let read: TracesData = serde_json::from_str(&json_line(&data).unwrap()).unwrap();
         assert_eq!(read, data);

@@ -11,15 +11,15 @@ use opentelemetry_proto::tonic::trace::v1::{Span, SpanFlags, Status};
 use super::{SpanIds, WallClock, redact};
 use crate::identity::Observed;
 use crate::protocol::{Exchange, Role};
-use crate::rpc;
+use crate::rpc::{self, Names};
 use crate::semantic::{self, ErrorType, Host, OTHER_METHOD};
 
 /// The event at the response's first byte.
 pub const FIRST_BYTE_EVENT: &str = "http.response.first_byte";
 
-/// The span of an exchange.
+/// The span of an exchange; what it says of a gRPC call has these names.
 #[must_use]
-pub fn span(observed: &Observed, clock: WallClock) -> Span {
+pub fn span(observed: &Observed, clock: WallClock, names: Names) -> Span {
     let exchange = &observed.exchange;
     let method = semantic::request_method(&exchange.method);
     let error = ErrorType::of(exchange);
@@ -31,7 +31,7 @@ pub fn span(observed: &Observed, clock: WallClock) -> Span {
         },
         start_time_unix_nano: clock.unix_ns(exchange.request.first_ns),
         end_time_unix_nano: clock.unix_ns(exchange.end_ns.max(exchange.request.first_ns)),
-        attributes: attributes(observed, method, error),
+        attributes: attributes(observed, method, error, names),
         events: exchange
             .response
             .map(|response| first_byte(clock.unix_ns(response.first_ns)))
@@ -82,7 +82,12 @@ fn first_byte(time_unix_nano: u64) -> Event {
     Event { time_unix_nano, name: FIRST_BYTE_EVENT.to_owned(), ..Event::default() }
 }
 
-fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType>) -> Vec<KeyValue> {
+fn attributes(
+    observed: &Observed,
+    method: &'static str,
+    error: Option<ErrorType>,
+    names: Names,
+) -> Vec<KeyValue> {
     let exchange = &observed.exchange;
     let (local, peer) = (exchange.endpoints.local, exchange.endpoints.remote);
     let peer_address = peer.ip().to_canonical().to_string();
@@ -99,10 +104,20 @@ fn attributes(observed: &Observed, method: &'static str, error: Option<ErrorType
         list.text("error.type", error.to_string());
     }
     if let Some(grpc) = &exchange.grpc {
-        list.text("rpc.system.name", "grpc");
-        list.text("rpc.method", rpc::method(exchange, grpc));
-        if let Some(status) = grpc.status {
-            list.text("rpc.response.status_code", rpc::status_name(status));
+        let method = rpc::method(exchange, grpc);
+        match names {
+            Names::Stable => {
+                list.text("rpc.system.name", "grpc");
+                list.text("rpc.method", method);
+                list.some_text("rpc.response.status_code", grpc.status.map(rpc::status_name));
+            }
+            Names::Old => {
+                let (service, method) = rpc::service_and_method(&method);
+                list.text("rpc.system", "grpc");
+                list.some_text("rpc.service", service);
+                list.text("rpc.method", method);
+                list.some_number("rpc.grpc.status_code", grpc.status.map(rpc::known_status));
+            }
         }
         // The conventions have no names for these.
         list.some_number("rpc.request.message_count", grpc.request_messages);
@@ -228,11 +243,11 @@ impl Attributes {
 mod tests {
     use super::*;
     use crate::metric::fixture::{exchange, observed};
-    use crate::protocol::End;
+    use crate::protocol::{End, Grpc};
     use crate::trace::Parent;
 
     fn span(exchange: Exchange) -> Span {
-        super::span(&observed(exchange), WallClock::new(1_000))
+        super::span(&observed(exchange), WallClock::new(1_000), Names::Stable)
     }
 
     fn attribute(span: &Span, key: &str) -> Option<String> {
@@ -329,6 +344,20 @@ mod tests {
     }
 
     #[test]
+    fn a_call_has_the_names_that_are_asked_for() {
+        let grpc = Some(Grpc { status: Some(5), ..Grpc::default() });
+        let call = observed(Exchange { grpc, path: Some("/shop.Cart/Add".to_owned()), ..exchange() });
+        let of = |names| {
+            let span = super::span(&call, WallClock::new(0), names);
+            let told = ["rpc.system", "rpc.service", "rpc.method", "rpc.grpc.status_code"];
+            (span.name.clone(), told.map(|key| attribute(&span, key).unwrap_or_default()))
+        };
+        let name = "shop.Cart/Add".to_owned();
+        assert_eq!(of(Names::Stable), (name.clone(), ["", "", &name, ""].map(str::to_owned)));
+        assert_eq!(of(Names::Old), (name, ["grpc", "shop.Cart", "Add", "5"].map(str::to_owned)));
+    }
+
+    #[test]
     fn secrets_stay_out() {
         let exchange = Exchange {
             query: Some("token=hush&q=1".to_owned()),
@@ -356,7 +385,7 @@ mod tests {
                 flags: 3,
                 trace_state: "a=1".to_owned(),
             };
-            super::span(&Observed { span: ids, ..observed(exchange()) }, WallClock::new(0))
+            super::span(&Observed { span: ids, ..observed(exchange()) }, WallClock::new(0), Names::Stable)
         };
         let span = with(true);
         assert_eq!((span.trace_id, span.span_id), (vec![1; 16], vec![2; 8]));

@@ -26,6 +26,7 @@ pub(crate) fn release_build(workspace: &Workspace) -> Command {
         // The target is named, so that the flags are for the sensor and not for the compiler's plug-ins.
         .args(["build", "--release", "--package", "sensor", "--target", TARGET])
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("CFLAGS", workspace.remapped_c())
         .env("SENSOR_EBPF_OBJECT", workspace.ebpf_object());
     cargo
 }

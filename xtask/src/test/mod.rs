@@ -24,8 +24,8 @@ pub(crate) struct Options {
     verbose: bool,
 }
 
-/// What the tests' programs of Node.js need.
-const NODE_PACKAGES: [&str; 1] = ["@grpc/grpc-js@1.14.1"];
+/// What the tests need of Node.js: a library of gRPC, and the formatter of Terraform's language.
+const NODE_PACKAGES: [&str; 2] = ["@grpc/grpc-js@1.14.1", "@cdktf/hcl-tools@0.21.0"];
 const NEEDS_NO_ROOT: &str = "left out by --no-root";
 
 /// # Errors
@@ -68,14 +68,6 @@ fn lints(workspace: &Workspace, suite: &mut Suite) {
 /// What is under `deploy/`, as far as no sensor has to run for it.
 fn deployment(workspace: &Workspace, suite: &mut Suite) {
     suite.work("manifests", || manifests::check(workspace));
-    match ["terraform", "tofu"].into_iter().find_map(|name| which::which(name).ok()) {
-        Some(terraform) => {
-            let mut terraform = Command::new(terraform);
-            let folder = workspace.root.join("deploy/alerts");
-            suite.check("terraform fmt", terraform.args(["fmt", "-check", "-diff"]).arg(folder));
-        }
-        None => suite.skip("terraform fmt", "neither terraform nor tofu is installed"),
-    }
 }
 
 /// The tiers that load programs into a kernel.

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Servers, clients and tools of the tests.
 const PROGRAMS: &[&str] = &[
-    "nginx", "wrk", "curl", "nghttpd", "nghttpx", "h2load", "python3", "node", "openssl", "bpftool", "bash",
-    "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent",
+    "nginx", "wrk", "curl", "nghttpd", "nghttpx", "nghttp", "h2load", "python3", "node", "openssl",
+    "bpftool", "bash", "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent",
 ];
 
 /// What scripts take for granted.

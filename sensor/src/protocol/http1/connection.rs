@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::{
+    handover::HandedOver,
     held::{Held, HeldHead},
     lane::{Lane, State},
     pending::Pending,
@@ -64,6 +65,8 @@ pub(in crate::protocol) struct Http1 {
     pub(super) is_lost: bool,
     /// The connection belongs to another protocol.
     pub(super) is_upgraded: bool,
+    /// A request that is answered in HTTP/2.
+    pub(super) handed_over: Option<Box<HandedOver>>,
     /// The event being handled shows bytes of a response that is not known.
     pub(super) is_response_missed: bool,
     /// The event being handled is the first bytes of an operation in the requests' direction.
@@ -93,6 +96,7 @@ impl Http1 {
             is_pipelined: false,
             is_lost: false,
             is_upgraded: false,
+            handed_over: None,
             is_response_missed: false,
             is_request_event: false,
             orphan_ns: None,
@@ -128,6 +132,11 @@ impl Http1 {
             return;
         }
         self.process(head, context);
+    }
+
+    /// The request with which the connection went over to HTTP/2, once.
+    pub(in crate::protocol) fn handed_over(&mut self) -> Option<Box<HandedOver>> {
+        self.handed_over.take()
     }
 
     /// Which connection this is.

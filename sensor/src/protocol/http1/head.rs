@@ -37,6 +37,8 @@ pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) version: &'static str,
     pub(super) framing: FramingFields,
+    /// The protocol that the connection goes on in is HTTP/2 (`Upgrade: h2c`, RFC 7540 section 3.2).
+    pub(super) is_http2: bool,
     /// The header section could not be read.
     pub(super) is_malformed: bool,
 }
@@ -131,6 +133,8 @@ impl ResponseHead {
                 response.framing.add_length(value);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 response.framing.add_encoding(value);
+            } else if name.eq_ignore_ascii_case("upgrade") {
+                response.is_http2 = value.trim_ascii().eq_ignore_ascii_case(b"h2c");
             }
         });
         response.is_malformed = !is_read;

@@ -12,6 +12,7 @@ mod chunked;
 mod connection;
 mod ending;
 mod framing;
+mod handover;
 mod head;
 mod held;
 mod lane;
@@ -22,3 +23,4 @@ mod start_line;
 
 pub(super) use connection::{Context, Http1, Limits};
 pub(super) use ending::Class;
+pub(super) use handover::HandedOver;

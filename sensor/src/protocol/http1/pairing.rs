@@ -114,6 +114,9 @@ impl Http1 {
             // The server answers a request whose head it does not want to see whole.
             self.cut(way, false, context);
         }
+        if head.status == 101 && head.is_http2 && self.hand_over(context) {
+            return;
+        }
         let answer = Answer { status: head.status, version: head.version };
         let front = self.queue.front_mut().filter(|pending| pending.answer.is_none());
         let (is_head, is_connect, request) = front.as_ref().map_or((false, false, 0), |pending| {

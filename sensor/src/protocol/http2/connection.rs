@@ -15,6 +15,7 @@ use super::{
 };
 use crate::protocol::{
     Connection, Direction, End, Exchange, ExchangeKey, FrameRecord, Loss, LossCounts, Role, Signal, Started,
+    http1::HandedOver,
 };
 
 /// The most streams of one connection that are followed. Servers allow 100 to 250.
@@ -26,6 +27,9 @@ const REFUSED_STREAM: u32 = 7;
 const CANCELLED: usize = 128;
 /// How much later than its response a request can be told: far longer than a thread waits for a processor.
 const HOLD_NS: u64 = 1_000_000_000;
+
+/// The stream of the request with which a connection went over to HTTP/2.
+const FIRST_STREAM: u32 = 1;
 
 /// Where results go.
 pub(in crate::protocol) struct Context<'a> {
@@ -54,6 +58,10 @@ pub(in crate::protocol) struct Http2 {
     ways: [Way; 2],
     streams: HashMap<u32, Stream>,
     cancelled: VecDeque<u32>,
+    /// Requests of HTTP/1 before stream 1, which have numbers, too.
+    before: u64,
+    /// Whether stream 1 was handed over by HTTP/1, and it is not known yet whether all of its response is told.
+    is_unproved: bool,
 }
 
 /// One direction of it.
@@ -61,6 +69,8 @@ pub(in crate::protocol) struct Http2 {
 struct Way {
     /// The number of the next record.
     sequence: Option<u32>,
+    /// All records since the first are known, and that was the first of all.
+    is_whole: bool,
     frames: Frames,
     blocks: Blocks,
     decoder: Decoder,
@@ -68,10 +78,17 @@ struct Way {
 
 impl Way {
     fn new() -> Self {
-        Self { sequence: None, frames: Frames::default(), blocks: Blocks::default(), decoder: Decoder::new() }
+        Self {
+            sequence: None,
+            is_whole: false,
+            frames: Frames::default(),
+            blocks: Blocks::default(),
+            decoder: Decoder::new(),
+        }
     }
 
     fn forget(&mut self) {
+        self.is_whole = false;
         self.frames.forget();
         self.blocks.forget();
         self.decoder.forget();
@@ -86,6 +103,39 @@ impl Http2 {
             ways: [Way::new(), Way::new()],
             streams: HashMap::new(),
             cancelled: VecDeque::new(),
+            before: 0,
+            is_unproved: false,
+        }
+    }
+
+    /// Takes the request of stream 1, which HTTP/1 has read.
+    pub(in crate::protocol) fn hand_over(&mut self, request: HandedOver, context: &mut Context<'_>) {
+        if self.streams.values().any(|stream| !stream.is_early()) {
+            // Requests of HTTP/2 before it: none of this kind, and they have numbers already.
+            context.losses.add(Loss::Desynchronized);
+            let key = ExchangeKey { connection: self.connection.id, request: request.number };
+            context.signal(|| Signal::Ended { key, time_ns: request.last_ns, is_told: false });
+            return;
+        }
+        self.role = Some(request.role);
+        self.before = request.number.saturating_sub(FIRST_STREAM.into());
+        let time_ns = request.first_ns;
+        self.open(FIRST_STREAM, Stream::handed_over(request), time_ns, context);
+        self.is_unproved = true;
+        self.prove();
+    }
+
+    /// Stream 1 is sound when the first record of the responses is known.
+    fn prove(&mut self) {
+        let responses = if self.role == Some(Role::Server) { Direction::Send } else { Direction::Receive };
+        let way = &self.ways[responses as usize];
+        if self.is_unproved && way.sequence.is_some() {
+            self.is_unproved = false;
+            if way.is_whole
+                && let Some(stream) = self.streams.get_mut(&FIRST_STREAM)
+            {
+                stream.trust();
+            }
         }
     }
 
@@ -94,6 +144,7 @@ impl Http2 {
         let direction = record.direction;
         let way = &mut self.ways[direction as usize];
         let is_gap = way.sequence.is_some_and(|next| next != record.sequence);
+        way.is_whole |= way.sequence.is_none() && record.sequence == 0;
         way.sequence = Some(record.sequence.wrapping_add(1));
         if is_gap {
             context.losses.add(Loss::MissedFrames);
@@ -102,6 +153,7 @@ impl Http2 {
             way.forget();
             self.doubt(direction);
         }
+        self.prove();
         let mut frames = std::mem::take(&mut self.ways[direction as usize].frames);
         frames.feed(record.bytes, record.time_ns, |frame| self.on_frame(&frame, record, context));
         self.ways[direction as usize].frames = frames;
@@ -219,7 +271,6 @@ impl Http2 {
         context: &mut Context<'_>,
     ) {
         let known = self.streams.get_mut(&block.stream);
-        let is_early = known.as_ref().is_some_and(|stream| stream.is_early());
         if let Some(stream) = known.filter(|stream| !stream.is_early()) {
             // Trailers.
             stream.moved(Which::Request, record.time_ns);
@@ -238,18 +289,21 @@ impl Http2 {
         }
         let stream = Stream::new(fields, record.task, record.endpoints, block.began_ns);
         self.signal_start(block.stream, &stream, context);
-        if !is_early {
-            self.streams.insert(block.stream, stream);
+        self.open(block.stream, stream, block.began_ns, context);
+    }
+
+    /// Adds the request of a stream, whose response may have been told before.
+    fn open(&mut self, number: u32, stream: Stream, time_ns: u64, context: &mut Context<'_>) {
+        let Some(early) = self.streams.get_mut(&number) else {
+            self.streams.insert(number, stream);
             return;
-        }
-        let Some(early) = self.streams.get_mut(&block.stream) else { return };
+        };
         let answered = early.task().tid;
         early.take_request(stream);
         let ended = early.ended();
-        let time_ns = block.began_ns;
-        context.signal(|| Signal::Answered { key: self.key(block.stream), tid: answered, time_ns });
+        context.signal(|| Signal::Answered { key: self.key(number), tid: answered, time_ns });
         if let Some((end, ended_ns)) = ended {
-            self.complete(block.stream, end, ended_ns, context);
+            self.complete(number, end, ended_ns, context);
         }
     }
 
@@ -342,8 +396,8 @@ impl Http2 {
             return;
         }
         let (Some(stream), Some(role)) = (self.streams.remove(&number), self.role) else { return };
-        let exchange = stream.into_exchange(self.connection, number, role, end, ended_ns);
         let key = self.key(number);
+        let exchange = stream.into_exchange(self.connection, key.request, role, end, ended_ns);
         context.signal(|| Signal::Ended { key, time_ns: exchange.end_ns, is_told: true });
         context.out.push(exchange);
     }
@@ -368,7 +422,7 @@ impl Http2 {
     }
 
     fn key(&self, number: u32) -> ExchangeKey {
-        ExchangeKey { connection: self.connection.id, request: u64::from(number) }
+        ExchangeKey { connection: self.connection.id, request: self.before + u64::from(number) }
     }
 
     fn signal_start(&self, number: u32, stream: &Stream, context: &mut Context<'_>) {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use lru::LruCache;
 
 use super::{Context, Http2};
-use crate::protocol::{FrameRecord, Loss};
+use crate::protocol::{Connection, FrameRecord, Loss, http1::HandedOver};
 
 /// The most connections that are followed: beyond, the one longest without a record is forgotten, and its open streams
 /// are [`Loss::EvictedConnection`]. Each holds two header tables, of some 4 KiB usually and 64 KiB at most.
@@ -25,14 +25,22 @@ impl Connections {
     }
 
     pub(in crate::protocol) fn on_frames(&mut self, record: &FrameRecord<'_>, context: &mut Context<'_>) {
-        let id = record.connection.id;
-        if !self.0.contains(&id)
+        self.connection(record.connection, context).on_frames(record, context);
+    }
+
+    /// Takes the request with which a connection went over to HTTP/2.
+    pub(in crate::protocol) fn hand_over(&mut self, request: HandedOver, context: &mut Context<'_>) {
+        self.connection(request.connection, context).hand_over(request, context);
+    }
+
+    fn connection(&mut self, connection: Connection, context: &mut Context<'_>) -> &mut Http2 {
+        if !self.0.contains(&connection.id)
             && self.0.len() >= LIMIT.get()
             && let Some((_, mut oldest)) = self.0.pop_lru()
         {
             oldest.expire(u64::MAX, Loss::EvictedConnection, context);
         }
-        self.0.get_or_insert_mut(id, || Http2::new(record.connection)).on_frames(record, context);
+        self.0.get_or_insert_mut(connection.id, || Http2::new(connection))
     }
 
     pub(in crate::protocol) fn on_close(&mut self, id: u64, time_ns: u64, context: &mut Context<'_>) {

@@ -1,7 +1,7 @@
 //! One stream: a request and its response.
 
 use super::{fields::Fields, grpc::Messages};
-use crate::protocol::{Connection, End, Endpoints, Exchange, Grpc, Message, Role, Task};
+use crate::protocol::{Connection, End, Endpoints, Exchange, Grpc, Message, Role, Task, http1::HandedOver};
 
 /// A stream that is open.
 #[derive(Debug)]
@@ -29,6 +29,7 @@ pub(super) struct Half {
     first_ns: u64,
     last_ns: u64,
     body_bytes: u64,
+    is_size_unknown: bool,
     messages: Messages,
 }
 
@@ -61,6 +62,21 @@ impl Stream {
         }
     }
 
+    /// Stream 1 of a connection that began as HTTP/1 (RFC 7540 section 3.2). Doubtful until it is known that all of its
+    /// response is told.
+    pub(super) fn handed_over(request: HandedOver) -> Self {
+        let HandedOver { method, target, host, kept, first_ns, last_ns, body_bytes, .. } = request;
+        let fields =
+            Fields { method: Some(method), path: target, authority: host, kept, ..Fields::default() };
+        let mut stream = Self::new(fields, request.task, request.endpoints, first_ns);
+        stream.is_doubtful = true;
+        let half = stream.half(Which::Request);
+        half.last_ns = last_ns;
+        half.body_bytes = body_bytes.unwrap_or_default();
+        half.is_size_unknown = body_bytes.is_none();
+        stream
+    }
+
     /// A stream whose response is told first.
     pub(super) fn early(task: Task, endpoints: Endpoints) -> Self {
         Self {
@@ -76,7 +92,7 @@ impl Stream {
         request.status = self.status;
         request.grpc_status = self.grpc_status;
         request.is_grpc |= self.is_grpc;
-        request.is_doubtful = self.is_doubtful;
+        request.is_doubtful |= self.is_doubtful;
         request.ended = self.ended;
         *self = request;
     }
@@ -132,6 +148,11 @@ impl Stream {
         self.half(which).messages.forget();
     }
 
+    /// All frames of it are told.
+    pub(super) fn trust(&mut self) {
+        self.is_doubtful = false;
+    }
+
     /// The response's head, or trailers.
     pub(super) fn response_fields(&mut self, fields: &Fields, began_ns: u64, time_ns: u64) {
         if !self.is_answered() {
@@ -163,7 +184,7 @@ impl Stream {
     pub(super) fn into_exchange(
         self,
         connection: Connection,
-        number: u32,
+        number: u64,
         role: Role,
         end: End,
         ended_ns: u64,
@@ -175,7 +196,7 @@ impl Stream {
             first_ns: half.first_ns,
             last_ns: half.last_ns,
             head_bytes: None,
-            body_bytes: (!is_doubtful).then_some(half.body_bytes),
+            body_bytes: (!is_doubtful && !half.is_size_unknown).then_some(half.body_bytes),
         };
         let mut told = message(&request);
         if role == Role::Client && is_answered {
@@ -197,7 +218,7 @@ impl Stream {
         };
         Exchange {
             connection,
-            request_number: u64::from(number),
+            request_number: number,
             role,
             endpoints: self.endpoints,
             task: self.task,

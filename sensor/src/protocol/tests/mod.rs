@@ -3,6 +3,7 @@
 mod bodies;
 mod capture;
 mod ends;
+mod handover;
 mod heads;
 mod kernel;
 mod limits;

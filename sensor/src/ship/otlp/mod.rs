@@ -60,6 +60,7 @@ pub fn split(data: TracesData) -> Option<[TracesData; 2]> {
 mod tests {
     use super::*;
     use crate::metric::fixture::{exchange, observed};
+    use crate::rpc::Names;
     use crate::trace::{Batch, WallClock, span};
 
     #[test]
@@ -69,7 +70,7 @@ mod tests {
             let mut exchange = exchange();
             exchange.task.tgid = tgid;
             let observed = observed(exchange);
-            batch.push(&observed, span(&observed, WallClock::new(0)));
+            batch.push(&observed, span(&observed, WallClock::new(0), Names::Stable));
         };
         [1, 1, 1, 2, 2, 3].into_iter().for_each(&mut add);
         let whole = batch.take().unwrap();

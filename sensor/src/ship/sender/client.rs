@@ -1,5 +1,6 @@
 //! Sending a request.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
 use reqwest::Url;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::tls::{self, TlsError};
@@ -33,6 +35,8 @@ pub struct Connection {
     pub timeout: Duration,
     /// An HTTP proxy; without one, the environment's `HTTPS_PROXY` and `NO_PROXY` count.
     pub proxy: Option<Url>,
+    /// The DNS name that is connected to instead of the URL's; then no proxy is used.
+    pub connect_to: Option<String>,
     /// Trusted instead of the CAs of this host.
     pub ca_file: Option<PathBuf>,
     /// HTTP/2 without TLS, as gRPC has it.
@@ -81,6 +85,21 @@ pub enum Outcome {
     Unreadable(CredentialsError),
 }
 
+/// Looks up one name, whatever is asked for.
+#[derive(Debug)]
+struct Instead(String);
+
+impl Resolve for Instead {
+    fn resolve(&self, _asked: Name) -> Resolving {
+        let name = self.0.clone();
+        Box::pin(async move {
+            // The port is put in by the client.
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name, 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
+    }
+}
+
 /// A client of one receiver. Connections are kept and used again.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -118,6 +137,8 @@ impl Client {
             .tcp_nodelay(true);
         if let Some(proxy) = &connection.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.clone())?);
+        } else if let Some(name) = &connection.connect_to {
+            builder = builder.no_proxy().dns_resolver(Instead(name.clone()));
         } else if endpoint::is_loopback(&connection.url) {
             // The environment's proxy has no way to this host.
             builder = builder.no_proxy();

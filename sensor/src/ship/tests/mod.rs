@@ -56,6 +56,7 @@ fn connection(url: &str) -> Connection {
         headers: Vec::new(),
         timeout: Duration::from_secs(20),
         proxy: None,
+        connect_to: None,
         ca_file: None,
         http2_only: false,
     }

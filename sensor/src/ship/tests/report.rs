@@ -40,6 +40,19 @@ async fn each_receiver_has_every_cause() {
 
     let causes = ["spool_full", "spool_age", "spool_damaged", "refused", "refused_in_part", "undecodable"];
     let page = text::exposition(&registry.lock());
+    for (signal, causes) in [
+        ("metrics", &["disk_full", "disk_error"][..]),
+        ("logs", &["disk_full", "disk_error", "busy", "day_budget"]),
+        ("traces", &["disk_full", "disk_error", "busy", "day_budget", "keep_budget", "tail_full"]),
+    ] {
+        let lost = status["signals"][signal]["lost_for_all_receivers"].as_object().unwrap();
+        assert_eq!(lost.len(), causes.len(), "{lost:?}");
+        for cause in causes {
+            assert_eq!(lost[*cause], 0, "{lost:?}");
+            let series = format!("sensor_ship_lost_total{{cause=\"{cause}\",signal=\"{signal}\"}} 0");
+            assert!(page.contains(&series), "no {series} in {page}");
+        }
+    }
     for (name, signal) in [("metrics", "metrics"), ("logs", "logs"), ("traces", "traces")] {
         let shown = status["receivers"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap();
         assert_eq!(shown["lost"].as_object().unwrap().len(), causes.len(), "{shown}");

@@ -20,6 +20,8 @@ use tokio_rustls::TlsAcceptor;
 pub(super) struct Got {
     pub(super) method: Method,
     pub(super) path: String,
+    /// `:authority` of HTTP/2; empty in HTTP/1.1.
+    pub(super) authority: String,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -98,8 +100,9 @@ async fn serve(
         async move {
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_err(|_| "the body was cut off")?.to_bytes();
+            let authority = parts.uri.authority().map(ToString::to_string).unwrap_or_default();
             let (path, version, headers) = (parts.uri.path().to_owned(), parts.version, parts.headers);
-            let request = Got { method: parts.method, path, version, headers, body, connection };
+            let request = Got { method: parts.method, path, authority, version, headers, body, connection };
             let reply = {
                 let mut got = got.lock().unwrap();
                 got.push(request.clone());

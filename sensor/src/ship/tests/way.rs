@@ -72,6 +72,34 @@ async fn nobody_else_is_trusted_and_nothing_is_lost() {
 }
 
 #[tokio::test]
+async fn a_private_endpoint_is_connected_to_and_must_be_who_the_url_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    for (certified, is_trusted) in [("metrics.example", true), ("localhost", false)] {
+        let (acceptor, pem) = tls(certified);
+        std::fs::write(&ca, pem).unwrap();
+        let server = Server::start_with(Some(acceptor), |_, _| Reply::status(204)).await;
+        let host = format!("metrics.example:{}", server.address.port());
+        let store = open(&directory.path().join(certified), Signal::Logs);
+        let private = Connection {
+            connect_to: Some("localhost".to_owned()),
+            ca_file: Some(ca.clone()),
+            ..connection(&format!("https://{host}/"))
+        };
+        let run = Run::to(&store, Wire::Loki, private);
+        store.accept(lines(1), 1);
+        if is_trusted {
+            run.drained().await;
+            assert_eq!(server.got()[0].authority, host);
+        } else {
+            run.until("a failure", || run.stats.last().error.is_some()).await;
+            assert_eq!(server.got().len(), 0);
+        }
+        run.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_is_used() {
     let (acceptor, pem) = tls("localhost");
     let server = Server::start_with(Some(acceptor), |_, _| Reply::status(204)).await;

@@ -19,6 +19,7 @@ use super::outlet::Encoded;
 use super::sampling::Sampler;
 use super::tail::{LetGo, Tail};
 use crate::config::ship::Traces;
+use crate::rpc::Names;
 
 /// Batches that wait to be written; what finds no room is lost and counted.
 const WAITING_MAX: usize = 32;
@@ -62,6 +63,8 @@ pub struct Open {
 pub struct Form {
     /// There are span metrics already.
     pub skips_metrics: bool,
+    /// Which names gRPC calls have.
+    pub rpc_names: Names,
     /// Metrics get exemplars of what is sent.
     pub has_exemplars: bool,
     /// Attributes of each resource.

@@ -90,7 +90,7 @@ impl Way<'_> {
         if matches!(decision, Decision::Dropped | Decision::OverBudget) {
             return false;
         }
-        let span = with(trace::span(observed, self.clock), decision);
+        let span = with(trace::span(observed, self.clock, self.open.form.rpc_names), decision);
         self.put(span, |batch, span| batch.push(observed, span))
     }
 

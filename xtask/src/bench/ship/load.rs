@@ -89,6 +89,9 @@ pub(super) fn measure(sensor: &Path, sink: &Sink, seconds: u32) -> Result<Load> 
     let nginx = Nginx::start()?;
     let daemon = Daemon::with(sensor, &settings, &["--logs", WRITER])?;
     let at_rest = daemon.usage()?;
+    // The question that waited for the sensor to start was asked before it could see it, and answered after.
+    let lost_before = lost(&daemon.metrics_when(|_| true)?);
+    let lost = |page: &str| since(lost(page), &lost_before);
     let served = nginx.requests()?;
     let start = Instant::now();
     let writers =
@@ -129,6 +132,17 @@ fn lost(page: &str) -> Vec<(String, f64)> {
         (words.into_iter().flatten().collect::<Vec<_>>().join(" "), sample.value)
     };
     metrics::samples(page).filter(of_family).map(named).collect()
+}
+
+/// What was lost since, by cause.
+fn since(now: Vec<(String, f64)>, before: &[(String, f64)]) -> Vec<(String, f64)> {
+    let of_before =
+        |cause: &str| before.iter().find(|(known, _)| known == cause).map_or(0.0, |(_, count)| *count);
+    now.into_iter()
+        .map(|(cause, count)| (of_before(&cause), cause, count))
+        .filter(|(before, _, count)| count > before)
+        .map(|(before, cause, count)| (cause, count - before))
+        .collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
