@@ -99,11 +99,19 @@ fn assert_served(server: &Span, call: &Span) {
     }
 }
 
-/// Parents left out because they were ambiguous.
-fn left_out(sensor: &Sensor) -> u64 {
+/// Parents left out of calls that were made while their process served a request, by cause. The calls of this process, such as
+/// those for the sensor's figures, are made while it serves none.
+fn left_out(sensor: &Sensor) -> [(&'static str, u64); 4] {
     // Only then the sensor's own figures are those of now.
     drop(sensor.lost());
-    sensor.metrics().count("sensor_parents_left_out_total", &[("cause", "ambiguous")])
+    let metrics = sensor.metrics();
+    ["ambiguous", "other_thread", "too_many_threads", "too_many_requests"]
+        .map(|cause| (cause, metrics.count("sensor_parents_left_out_total", &[("cause", cause)])))
+}
+
+/// The same where only so many were ambiguous.
+fn ambiguous(count: u64) -> [(&'static str, u64); 4] {
+    [("ambiguous", count), ("other_thread", 0), ("too_many_threads", 0), ("too_many_requests", 0)]
 }
 
 #[test]
@@ -125,7 +133,7 @@ fn a_trace_that_is_passed_on_is_whole() {
         assert_child(call_java, node);
         assert_served(java, call_java);
     }
-    assert_eq!(left_out(&sensor), 0);
+    assert_eq!(left_out(&sensor), ambiguous(0));
 }
 
 /// Nothing is passed on: a thread that serves one request shows the way, an event loop that serves many does not.
@@ -156,7 +164,8 @@ fn no_span_gets_into_a_foreign_trace() {
         }
     }
     eprintln!("of {} calls each, {calls_of_python} of Python and {joined} of Node have a parent", requests());
-    assert_eq!(u64::from(2 * requests() - joined - calls_of_python), left_out(&sensor));
+    let missing = u64::from(2 * requests() - joined - calls_of_python);
+    assert_eq!(left_out(&sensor), ambiguous(missing));
     // Until a few responses have shown that Python serves with a thread a request, its calls are left out, too.
     assert!(calls_of_python >= requests() - 2 * PARALLEL, "{calls_of_python}");
 }

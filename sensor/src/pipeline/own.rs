@@ -8,7 +8,7 @@ use crate::{
     mask::{Masker, gate_hits},
     metric::{Shared, family},
     protocol::{Event, RouteLimiter, Tracker},
-    trace::Joiner,
+    trace::{Joiner, LeftOut},
 };
 
 const KERNEL_LAYER: &str = "kernel";
@@ -135,8 +135,8 @@ impl Own {
         }
         own.set(&family::KERNEL_OPERATIONS, &[], kernel[Counter::Operations as usize] as f64);
         own.set(&family::OPEN_CONNECTIONS, &[], tracker.open_connections() as f64);
-        for (cause, count) in [("ambiguous", joiner.ambiguous()), ("too_many_requests", joiner.full())] {
-            own.set(&family::PARENTS_LEFT_OUT, &[cause], count as f64);
+        for cause in LeftOut::ALL {
+            own.set(&family::PARENTS_LEFT_OUT, &[cause.name()], joiner.left_out(cause) as f64);
         }
         own.set(&family::ROUTES_FOLDED, &[], routes.folded() as f64);
         own.set(&family::RING_FILL, &[EVENT_RING], self.fill);

@@ -39,8 +39,40 @@ pub struct Joiner {
     requests: HashMap<ExchangeKey, Request>,
     processes: LruCache<u32, Process>,
     ends: Ends,
-    ambiguous: u64,
-    full: u64,
+    left_out: [u64; LeftOut::ALL.len()],
+}
+
+/// Why a span has no parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// More than one request could be a call's.
+    Ambiguous,
+    /// A call's process serves requests, but its thread received none of them.
+    OtherThread,
+    /// A call's process serves no request, so that there is none to leave out: a trace begins here.
+    NoRequest,
+    /// Threads of a call's process serve more requests at once than can be told apart.
+    TooManyThreads,
+    /// Too many requests and calls were open.
+    TooManyRequests,
+}
+
+impl LeftOut {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Ambiguous, Self::OtherThread, Self::NoRequest, Self::TooManyThreads, Self::TooManyRequests];
+
+    /// As a label's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ambiguous => "ambiguous",
+            Self::OtherThread => "other_thread",
+            Self::NoRequest => "no_request",
+            Self::TooManyThreads => "too_many_threads",
+            Self::TooManyRequests => "too_many_requests",
+        }
+    }
 }
 
 /// What a thread did at a time, as [`Joiner::serving`] knows it.
@@ -93,8 +125,7 @@ impl Joiner {
             requests: HashMap::new(),
             processes: LruCache::new(PROCESSES),
             ends: Ends::default(),
-            ambiguous: 0,
-            full: 0,
+            left_out: [0; LeftOut::ALL.len()],
         }
     }
 
@@ -164,21 +195,15 @@ impl Joiner {
         self.processes.iter_mut().for_each(|(_, process)| process.forget(oldest));
     }
 
-    /// Calls whose parent was left out because more than one request could be it.
+    /// How many spans have no parent for this reason. Each call that names none itself has a parent or is in here.
     #[must_use]
-    pub fn ambiguous(&self) -> u64 {
-        self.ambiguous
-    }
-
-    /// Requests that got a trace of their own because too many were open.
-    #[must_use]
-    pub fn full(&self) -> u64 {
-        self.full
+    pub fn left_out(&self, why: LeftOut) -> u64 {
+        self.left_out[why as usize]
     }
 
     fn start(&mut self, started: &Started) {
         if self.requests.len() >= REQUESTS {
-            self.full += 1;
+            self.left_out[LeftOut::TooManyRequests as usize] += 1;
             return;
         }
         let header = TraceParent::of(&started.headers);
@@ -224,11 +249,15 @@ impl Joiner {
 
     fn start_client(&mut self, started: &Started, mut request: Request) {
         let key = started.key;
-        if let Some(cause) = self.cause(&request)
-            && let Some(server) = self.requests.get(&cause)
-        {
-            adopt(&mut request.span, &server.span, false);
-            request.cause = Some(cause);
+        match self.cause(&request) {
+            Ok(Some(cause)) => {
+                if let Some(server) = self.requests.get(&cause) {
+                    adopt(&mut request.span, &server.span, false);
+                    request.cause = Some(cause);
+                }
+            }
+            Ok(None) => {}
+            Err(why) => self.left_out[why as usize] += 1,
         }
         if let Some(callee) = self.ends.callee(&request.route)
             && let Some(server) = self.requests.get(&callee)
@@ -280,32 +309,27 @@ impl Joiner {
         }
     }
 
-    /// The request that a call is made for.
-    fn cause(&mut self, call: &Request) -> Option<ExchangeKey> {
-        let process = self.processes.peek(&call.tgid)?;
-        let serves = match call.header {
-            Some(header) => {
-                let is_same = |key: &ExchangeKey| {
-                    self.requests.get(key).is_some_and(|request| {
-                        request.header.is_some_and(|inbound| inbound.is_same_span(&header))
-                    })
-                };
-                let mut same = process.open().filter(is_same);
-                match (same.next(), same.next()) {
-                    (None, _) => Serves::None,
-                    (Some(one), None) => Serves::One(one),
-                    (Some(_), Some(_)) => Serves::Unclear,
-                }
-            }
-            None => process.now(call.tid),
+    /// The request that a call is made for; none where its header names another parent.
+    fn cause(&self, call: &Request) -> Result<Option<ExchangeKey>, LeftOut> {
+        let process = self.processes.peek(&call.tgid);
+        let Some(header) = call.header else {
+            return match process.map_or(Serves::None, |process| process.now(call.tid)) {
+                Serves::One(key) if self.requests.contains_key(&key) => Ok(Some(key)),
+                Serves::One(_) | Serves::None => Err(LeftOut::NoRequest),
+                Serves::OtherThread => Err(LeftOut::OtherThread),
+                Serves::TooManyThreads => Err(LeftOut::TooManyThreads),
+                Serves::Unclear => Err(LeftOut::Ambiguous),
+            };
         };
-        match serves {
-            Serves::One(key) => Some(key),
-            Serves::None => None,
-            Serves::Unclear => {
-                self.ambiguous += 1;
-                None
-            }
+        let is_same = |key: &ExchangeKey| {
+            self.requests
+                .get(key)
+                .is_some_and(|request| request.header.is_some_and(|inbound| inbound.is_same_span(&header)))
+        };
+        let mut same = process.into_iter().flat_map(Process::open).filter(is_same);
+        match (same.next(), same.next()) {
+            (one, None) => Ok(one),
+            (_, Some(_)) => Err(LeftOut::Ambiguous),
         }
     }
 

@@ -28,6 +28,6 @@ pub use clock::WallClock;
 pub use context::TraceParent;
 pub use handshake::{HANDSHAKE, ObservedHandshake, handshake_span};
 pub use ids::{Parent, SpanIds};
-pub use join::{Joiner, Serving};
+pub use join::{Joiner, LeftOut, Serving};
 pub use serving::SpanContext;
 pub use span::{FIRST_BYTE_EVENT, span, span_name};

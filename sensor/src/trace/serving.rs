@@ -14,7 +14,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
+use lru::LruCache;
 
 use crate::protocol::ExchangeKey;
 
@@ -22,14 +22,21 @@ use crate::protocol::ExchangeKey;
 const TRUSTED_AFTER: u32 = 8;
 /// How many requests that are over are remembered of a thread: some tenths of a second of a busy one.
 const PAST: usize = 256;
-/// How many threads of a process are told apart; beyond, only the process as a whole is known.
+/// How many threads of a process are told apart. Beyond, what is longest unused and serves nothing is forgotten, as a server
+/// with a thread a request needs it; while all serve, of one more only its process is known.
 const THREADS: usize = 4096;
+/// At so many threads it is tried to find one that serves nothing: those that do are then no longer the longest unused.
+const TRIES: usize = 16;
 
 /// The answer to "which one".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Serves {
-    /// None that is known.
+    /// The process serves none that is known.
     None,
+    /// Other threads of the process do, this one does not.
+    OtherThread,
+    /// It may be one for which there was no room among [`THREADS`].
+    TooManyThreads,
     /// Exactly this one.
     One(ExchangeKey),
     /// One of several.
@@ -37,12 +44,26 @@ pub(super) enum Serves {
 }
 
 /// The requests of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Process {
     whole: Scope,
-    threads: HashMap<u32, Scope>,
+    threads: LruCache<u32, Scope>,
+    /// Open requests of threads that had no room.
+    beyond: usize,
     confirmed: u32,
     wanders: bool,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            whole: Scope::default(),
+            threads: LruCache::unbounded(),
+            beyond: 0,
+            confirmed: 0,
+            wanders: false,
+        }
+    }
 }
 
 /// Requests of which one at most should be open at a time.
@@ -86,9 +107,27 @@ impl Process {
     /// A thread received a request.
     pub(super) fn start(&mut self, key: ExchangeKey, tid: u32, from_ns: u64) {
         self.whole.start(key, from_ns);
-        if self.threads.len() < THREADS || self.threads.contains_key(&tid) {
-            self.threads.entry(tid).or_default().start(key, from_ns);
+        if self.threads.contains(&tid) || self.has_room() {
+            self.threads.get_or_insert_mut(tid, Scope::default).start(key, from_ns);
+        } else {
+            self.beyond += 1;
         }
+    }
+
+    /// Whether one more thread can be told apart; one that serves nothing is forgotten for it.
+    fn has_room(&mut self) -> bool {
+        if self.threads.len() < THREADS {
+            return true;
+        }
+        for _ in 0..TRIES {
+            let Some((&tid, thread)) = self.threads.peek_lru() else { return true };
+            if thread.open.is_empty() {
+                self.threads.pop(&tid);
+                return true;
+            }
+            self.threads.promote(&tid);
+        }
+        false
     }
 
     /// A thread sent the response of a request that `received` had received.
@@ -107,27 +146,32 @@ impl Process {
 
     /// A request is over; with its ids, where it is to be remembered.
     pub(super) fn end(&mut self, key: ExchangeKey, tid: u32, until_ns: u64, ids: Option<SpanContext>) {
-        self.whole.end(key, until_ns, ids);
-        if let Some(thread) = self.threads.get_mut(&tid) {
-            thread.end(key, until_ns, ids);
+        let was_open = self.whole.end(key, until_ns, ids);
+        let is_known = self.threads.get_mut(&tid).is_some_and(|thread| thread.end(key, until_ns, ids));
+        if was_open && !is_known {
+            self.beyond = self.beyond.saturating_sub(1);
         }
     }
 
     /// What the thread serves now.
     pub(super) fn now(&self, tid: u32) -> Serves {
-        if self.wanders {
-            return if self.whole.open.is_empty() { Serves::None } else { Serves::Unclear };
+        if self.whole.open.is_empty() {
+            return Serves::None;
         }
-        let Some(thread) = self.threads.get(&tid) else { return Serves::None };
-        match (thread.now(), self.whole.now()) {
-            (Serves::One(_), Serves::Unclear) if !self.is_trusted() => Serves::Unclear,
-            (now, _) => now,
+        if self.wanders {
+            return Serves::Unclear;
+        }
+        match self.threads.peek(&tid).map_or(Serves::None, Scope::now) {
+            Serves::One(_) if !self.is_trusted() && self.whole.now() == Serves::Unclear => Serves::Unclear,
+            Serves::None if self.beyond > 0 => Serves::TooManyThreads,
+            Serves::None => Serves::OtherThread,
+            now => now,
         }
     }
 
     /// The request that the thread served at `time_ns`, open or over.
     pub(super) fn at(&self, tid: u32, time_ns: u64) -> At {
-        let Some(thread) = self.threads.get(&tid).map(|thread| thread.at(time_ns)) else { return At::None };
+        let Some(thread) = self.threads.peek(&tid).map(|thread| thread.at(time_ns)) else { return At::None };
         if self.wanders {
             return if thread == At::None { At::None } else { At::Unclear };
         }
@@ -149,10 +193,16 @@ impl Process {
     /// Forgets what was over before `time_ns`.
     pub(super) fn forget(&mut self, time_ns: u64) {
         self.whole.forget(time_ns);
-        self.threads.retain(|_, thread| {
+        let mut empty = Vec::new();
+        for (tid, thread) in &mut self.threads {
             thread.forget(time_ns);
-            !thread.open.is_empty() || !thread.past.is_empty()
-        });
+            if thread.open.is_empty() && thread.past.is_empty() {
+                empty.push(*tid);
+            }
+        }
+        for tid in empty {
+            self.threads.pop(&tid);
+        }
     }
 
     fn is_trusted(&self) -> bool {
@@ -192,8 +242,9 @@ impl Scope {
         }
     }
 
-    fn end(&mut self, key: ExchangeKey, until_ns: u64, ids: Option<SpanContext>) {
-        let Some(at) = self.open.iter().position(|open| open.key == key) else { return };
+    /// Whether it was open.
+    fn end(&mut self, key: ExchangeKey, until_ns: u64, ids: Option<SpanContext>) -> bool {
+        let Some(at) = self.open.iter().position(|open| open.key == key) else { return false };
         let open = self.open.swap_remove(at);
         let is_within = |time_ns: u64| (open.from_ns..until_ns).contains(&time_ns);
         let mut is_mixed = open.is_mixed;
@@ -218,6 +269,7 @@ impl Scope {
         if self.open.is_empty() {
             self.is_mixed = false;
         }
+        true
     }
 
     fn now(&self) -> Serves {
@@ -282,9 +334,9 @@ mod tests {
         process.start(key(2), 8, 11);
         assert_eq!(process.now(7), Serves::One(key(1)));
         assert_eq!(process.now(8), Serves::One(key(2)));
-        assert_eq!(process.now(9), Serves::None);
+        assert_eq!(process.now(9), Serves::OtherThread);
         process.end(key(1), 7, 20, Some(ids(1)));
-        assert_eq!(process.now(7), Serves::None);
+        assert_eq!(process.now(7), Serves::OtherThread);
         assert_eq!(process.at(7, 15), At::Over(ids(1)));
         assert_eq!(process.at(8, 15), At::Open(key(2)));
         assert_eq!(process.at(7, 21), At::None);
@@ -348,7 +400,7 @@ mod tests {
     fn before_there_is_trust_the_process_counts_too() {
         let mut process = Process::default();
         process.start(key(1), 7, 10);
-        assert_eq!((process.now(7), process.now(9)), (Serves::One(key(1)), Serves::None));
+        assert_eq!((process.now(7), process.now(9)), (Serves::One(key(1)), Serves::OtherThread));
         process.start(key(2), 8, 11);
         assert_eq!((process.now(7), process.at(7, 12)), (Serves::Unclear, At::Unclear));
     }
@@ -375,6 +427,36 @@ mod tests {
         assert_eq!(process.at(7, 25), At::Unclear);
         process.start(key(3), 7, 31);
         assert_eq!(process.now(7), Serves::One(key(3)));
+    }
+
+    /// A server with a thread a request.
+    #[test]
+    fn threads_that_are_done_make_room() {
+        let mut process = trusted();
+        process.start(key(1), 1, 1);
+        for n in 2..3 * u32::try_from(THREADS).unwrap() {
+            let time_ns = u64::from(n);
+            process.start(key(time_ns), n, time_ns);
+            assert_eq!((process.now(n), process.now(1)), (Serves::One(key(time_ns)), Serves::One(key(1))));
+            process.end(key(time_ns), n, time_ns, Some(ids(1)));
+        }
+        assert_eq!(process.threads.len(), THREADS);
+        process.end(key(1), 1, u64::MAX, Some(ids(1)));
+        assert_eq!(process.now(1), Serves::None);
+    }
+
+    #[test]
+    fn where_all_threads_serve_one_more_is_not_known() {
+        let mut process = trusted();
+        let last = u32::try_from(THREADS).unwrap();
+        (0..=last).for_each(|n| process.start(key(u64::from(n)), n, 1));
+        assert_eq!((process.now(0), process.now(last)), (Serves::One(key(0)), Serves::TooManyThreads));
+        process.end(key(u64::from(last)), last, 2, Some(ids(1)));
+        assert_eq!(process.now(last), Serves::OtherThread);
+        process.end(key(0), 0, 3, Some(ids(1)));
+        // The longest unused serve, but for that one.
+        process.start(key(u64::from(last)), last, 4);
+        assert_eq!((process.now(last), process.beyond), (Serves::TooManyThreads, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which spans form traces.
 
-use super::{Joiner, Serving, SpanContext, SpanIds};
+use super::{Joiner, LeftOut, Serving, SpanContext, SpanIds};
 use crate::protocol::{Endpoints, ExchangeKey, Role, Signal, Started, Task};
 
 const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -124,7 +124,7 @@ fn a_chain_is_one_trace() {
     assert_child(&back, &call);
     assert!(back.parent.unwrap().is_remote);
     assert_child(&last, &back);
-    assert_eq!(bench.joiner.ambiguous(), 0);
+    assert_eq!(bench.joiner.left_out(LeftOut::Ambiguous), 0);
 }
 
 #[test]
@@ -230,8 +230,20 @@ fn one_of_two_requests_is_no_parent() {
     bench.end(first, 11);
     let call = bench.call(100, 11, 5002, 200, None);
     assert_eq!(bench.end(call, 11).parent, None);
-    assert_eq!(bench.joiner.ambiguous(), 1);
+    assert_eq!(bench.joiner.left_out(LeftOut::Ambiguous), 1);
     assert_eq!(bench.joiner.serving(100, 11, bench.now_ns), Serving::Unclear);
+}
+
+#[test]
+fn a_call_without_a_parent_has_a_cause() {
+    let mut bench = Bench::trusting(&[100]);
+    bench.call(100, 11, 5001, 200, None);
+    bench.call(300, 31, 5002, 200, None);
+    bench.server(1, 100, 11, 5000, None);
+    bench.call(100, 11, 5003, 200, None);
+    bench.call(100, 12, 5004, 200, None);
+    bench.call(100, 12, 5005, 200, Some(HEADER));
+    assert_eq!(LeftOut::ALL.map(|why| bench.joiner.left_out(why)), [0, 1, 2, 0, 0]);
 }
 
 #[test]
@@ -246,7 +258,7 @@ fn a_header_that_is_passed_on_finds_its_request() {
     assert_child(&call, &second);
     assert_child(&back, &call);
     assert_ne!(first.span_id, second.span_id);
-    assert_eq!(bench.joiner.ambiguous(), 0);
+    assert_eq!(bench.joiner.left_out(LeftOut::Ambiguous), 0);
 }
 
 #[test]

@@ -68,7 +68,10 @@ pub static ROUTES_FOLDED: Family = counter(
 /// Spans without the parent that they may have.
 pub static PARENTS_LEFT_OUT: Family = counter(
     "sensor_parents_left_out_total",
-    "Spans whose parent was left out, by cause: more than one request could be it, or too many were open.",
+    "Spans without a parent, by cause. Of calls that name none themselves: more than one request could be it (`ambiguous`); \
+     the process serves requests, but the thread received none of them (`other_thread`); the process serves none, so a \
+     trace begins (`no_request`); more threads serve than are told apart (`too_many_threads`). Of all: too many requests \
+     were open (`too_many_requests`).",
     &["cause"],
 );
 /// The version that runs.
