@@ -124,6 +124,12 @@ impl Places {
         self.addresses.get(&address).copied().flatten()
     }
 
+    /// Whether an interface of this host has `address`, in whichever namespace.
+    #[must_use]
+    pub fn is_here(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+
     /// Where `address` is, as seen from any namespace of this host.
     #[must_use]
     pub fn network(&self, address: IpAddr) -> Network {

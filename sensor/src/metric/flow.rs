@@ -33,6 +33,8 @@ pub struct Pair {
     pub network: Network,
     /// The listener's port, where it is known which end that is and the port is none of clients.
     pub server_port: Option<u16>,
+    /// The Service whose address the client connected to, where the server has another name.
+    pub server_service: Arc<str>,
 }
 
 impl Pair {
@@ -44,6 +46,7 @@ impl Pair {
             ("peer_dns_name", Cow::Borrowed(&*self.peer_name)),
             ("peer_network", Cow::Borrowed(self.network.name())),
             ("server_port", port.map_or(Cow::Borrowed(""), |port| Cow::Owned(port.to_string()))),
+            ("server_k8s_service_name", Cow::Borrowed(&*self.server_service)),
             ("peer_service_namespace", Cow::Borrowed(&*self.peer_namespace)),
             ("cloud_availability_zone", Cow::Borrowed(&*self.zone)),
             ("peer_cloud_availability_zone", Cow::Borrowed(&*self.peer_zone)),
@@ -322,6 +325,7 @@ mod tests {
             peer_name: "".into(),
             network: Network::Node,
             server_port: Some(5432),
+            server_service: "".into(),
         }
     }
 
