@@ -104,8 +104,8 @@ impl Places {
         self.remember(address, name, tgid, Source::Lookup, seconds, now_ns);
     }
 
-    /// A process's TLS hello to `address` asked for `name`, which is how it is called unless a lookup has said so: then
-    /// `None`. Else what it is called by that; empty where there is no room for the name.
+    /// A process's TLS hello to `address` asked for `name`, which is how it is called unless a lookup of that process has said
+    /// so: then `None`. Else what it is called by that; empty where there is no room for the name.
     pub fn learn_hello(
         &mut self,
         address: IpAddr,
@@ -113,9 +113,9 @@ impl Places {
         tgid: u32,
         now_ns: u64,
     ) -> Option<Arc<str>> {
-        let address = address.to_canonical();
-        let is_lookup = |known: &&Name| known.from == Source::Lookup;
-        if self.choose(address, Some(tgid), now_ns, is_lookup).is_some() {
+        let names = self.named.get(&address.to_canonical()).map_or(&[][..], Vec::as_slice);
+        let mut own = names.iter().filter(|known| known.tgid == tgid && known.until_ns > now_ns);
+        if own.any(|known| known.from == Source::Lookup) {
             return None;
         }
         self.remember(address, name, tgid, Source::Hello, 0, now_ns);
@@ -143,24 +143,15 @@ impl Places {
     /// The name that led a process to an address: the last that it was told itself, else the one that all its hellos had, else
     /// the one that all others know.
     pub fn name(&mut self, address: IpAddr, tgid: Option<u32>, now_ns: u64) -> Option<Arc<str>> {
-        let name = Arc::clone(self.choose(address, tgid, now_ns, |_| true)?);
-        self.told.find(&name, now_ns)
-    }
-
-    fn choose(
-        &mut self,
-        address: IpAddr,
-        tgid: Option<u32>,
-        now_ns: u64,
-        counts: impl Fn(&&Name) -> bool + Copy,
-    ) -> Option<&Arc<str>> {
         let names = self.named.get(&address)?;
-        let known = names.iter().rev().filter(|known| known.until_ns > now_ns).filter(counts);
+        let known = names.iter().rev().filter(|known| known.until_ns > now_ns);
         let own = known.clone().filter(|known| Some(known.tgid) == tgid);
-        if let Some(looked_up) = own.clone().find(|known| known.from == Source::Lookup) {
-            return Some(&looked_up.name);
-        }
-        if own.clone().next().is_some() { the_one(own) } else { the_one(known) }
+        let name = match own.clone().find(|known| known.from == Source::Lookup) {
+            Some(looked_up) => &looked_up.name,
+            None if own.clone().next().is_some() => the_one(own)?,
+            None => the_one(known)?,
+        };
+        self.told.find(name, now_ns)
     }
 
     /// The namespace of this host where `address` is, as seen from `netns`; `None` when it is elsewhere, or in several.
@@ -295,7 +286,7 @@ mod tests {
     #[test]
     fn a_hello_names_what_no_lookup_has() {
         let mut places = places(10);
-        let (shared, own) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        let [shared, own, other] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
         let hello = |places: &mut Places, address, name: &str, tgid| {
             places.learn_hello(address, &name.into(), tgid, 0).map(|name| name.to_string())
         };
@@ -311,6 +302,13 @@ mod tests {
         places.learn(own, &"looked.up".into(), 1, 300, 0);
         assert_eq!(hello(&mut places, own, "c.example", 1), None);
         assert_eq!(places.name(own, Some(1), 1).as_deref(), Some("looked.up"));
+        places.learn(other, &"of.another".into(), 7, 300, 0);
+        assert_eq!(hello(&mut places, other, "d.example", 1).as_deref(), Some("d.example"));
+        assert_eq!(
+            places.name(other, Some(1), 1).as_deref(),
+            Some("d.example"),
+            "what others looked up is theirs"
+        );
         places.learn(shared, &"looked.up".into(), 1, 300, 2);
         assert_eq!(places.name(shared, Some(1), 3).as_deref(), Some("looked.up"));
         assert_eq!(places.name(shared, Some(1), KEPT_SECONDS * SECOND_NS + 3).as_deref(), Some("looked.up"));

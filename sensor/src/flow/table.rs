@@ -461,13 +461,17 @@ impl Table {
     pub fn hello(&mut self, ends: &Ends, name: &Arc<str>, tgid: u32, metrics: &mut FlowMetrics, now_ns: u64) {
         let Some(name) = self.places.learn_hello(ends.remote.ip(), name, tgid, now_ns) else { return };
         let called = |pair: &Arc<Pair>| Arc::new(Pair { peer_name: Arc::clone(&name), ..Pair::clone(pair) });
-        if let Some(pair) = self.flows.get(ends).and_then(|flow| flow.pair.as_ref()) {
-            if pair.peer_name != name {
+        match self.flows.get(ends).map(|flow| &flow.pair) {
+            Some(Some(pair)) if pair.peer_name != name => {
                 let pair = called(pair);
                 self.set_pair(ends, Some(pair), metrics, now_ns);
             }
-        } else if let Some(ended) = self.ended.peek_mut(ends) {
-            ended.pair = called(&ended.pair);
+            Some(_) => {}
+            None => {
+                if let Some(ended) = self.ended.peek_mut(ends) {
+                    ended.pair = called(&ended.pair);
+                }
+            }
         }
     }
 
