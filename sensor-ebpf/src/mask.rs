@@ -62,6 +62,16 @@ impl Text for Slot {
     }
 
     #[inline(always)]
+    fn word(&self, at: u32) -> u64 {
+        let words = self.at(at & !(WORD - 1)).cast::<u64>();
+        // SAFETY: as above, and a word more is within the room.
+        let (first, next) = unsafe { (words.read(), words.add(1).read()) };
+        let skip = 8 * (at & (WORD - 1));
+        // Two shifts, because one by 64 is none.
+        first >> skip | next << 1 << (63 - skip)
+    }
+
+    #[inline(always)]
     fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64 {
         let words = self.at(at & !(WORD - 1)).cast::<u64>();
         let mut bits = 0;
@@ -83,7 +93,7 @@ impl Text for Slot {
 macro_rules! masker {
     (
         $map:ident, $text:ident, $capacity:expr, $state:ident;
-        $in_place:ident, $steps:ident, $pass:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $cover:ident, $cut:ident
+        $in_place:ident, $steps:ident, $pass:ident, $alone:ident, $step:ident, $ended:ident, $shape:ident, $judge:ident, $may_be:ident, $cover:ident, $cut:ident
     ) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -96,21 +106,19 @@ macro_rules! masker {
             let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
             // SAFETY: the slot is this processor's, and only the functions of this masker use the members meanwhile.
             let state = unsafe { &raw mut (*found).$state };
-            // Most texts hold nothing that is to be looked at closely.
-            // SAFETY: as above.
-            let done = unsafe { (*state).can_pass_from_start() } && $pass(slot, length, more) != 0;
-            // SAFETY: as above.
-            if done && unsafe { (*state).at() } >= length {
-                // SAFETY: as above.
-                unsafe { (*state).forget() };
-                return length;
-            }
             for _ in 0..sensor_common::mask::rolled(STEPS / $crate::mask::STEPS + 1) {
                 // SAFETY: as above.
                 if unsafe { (*state).at() } >= length {
                     break;
                 }
                 $steps(slot, length, more);
+            }
+            // Most texts end with nothing that is left to do.
+            // SAFETY: as above.
+            if more == 0 && unsafe { (*state).is_done(length) } {
+                // SAFETY: as above.
+                unsafe { (*state).forget() };
+                return length;
             }
             if more == 0 {
                 // SAFETY: as above.
@@ -132,7 +140,9 @@ macro_rules! masker {
                     break;
                 }
                 // SAFETY: as above.
-                if unsafe { (*state).can_pass() } && $pass(slot, length, more) != 0 {
+                if unsafe { (*state).can_pass() }
+                    && ($pass(slot, length, more) != 0 || $alone(slot, length, more) != 0)
+                {
                     continue;
                 }
                 let ended = $step(slot, length);
@@ -156,6 +166,31 @@ macro_rules! masker {
                 )
             };
             sensor_common::mask::pass(&text, state, length, more != 0).into()
+        }
+
+        /// Judges a number that stands alone.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $alone(slot: u32, length: u32, more: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let (mut text, state) = unsafe {
+                (
+                    $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1),
+                    &mut (*found).$state,
+                )
+            };
+            let judged = sensor_common::mask::alone(
+                &mut text,
+                state,
+                length,
+                more != 0,
+                |_, at, length, by_keyword| $may_be(slot, at, length, by_keyword.into()) != 0,
+            );
+            if judged == sensor_common::mask::MASKED {
+                count(Counter::CardsMasked);
+            }
+            judged
         }
 
         /// Reads on.
@@ -212,6 +247,16 @@ macro_rules! masker {
             unsafe { (*found).$state.cards(start, lengths) }
         }
 
+        /// Whether what stands before a number lets it be a card.
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn $may_be(slot: u32, at: u32, length: u32, by_keyword: u32) -> u32 {
+            let Some(found) = $map.get_ptr_mut(slot) else { return 0 };
+            // SAFETY: as above.
+            let text = unsafe { $crate::mask::Slot::new((&raw mut (*found).$text).cast(), $capacity - 1) };
+            sensor_common::mask::may_be(&text, at, length, by_keyword != 0).into()
+        }
+
         /// Masks a card.
         #[unsafe(no_mangle)]
         #[inline(never)]
@@ -224,7 +269,11 @@ macro_rules! masker {
                     &mut (*found).$state,
                 )
             };
-            if state.cover(&mut text, start, length, by_keyword != 0) {
+            let covered =
+                state.cover(&mut text, start, length, by_keyword != 0, |_, at, length, by_keyword| {
+                    $may_be(slot, at, length, by_keyword.into()) != 0
+                });
+            if covered {
                 count(Counter::CardsMasked);
             }
             0
@@ -249,17 +298,17 @@ macro_rules! masker {
 
 masker!(
     SCRATCH, payload, HEAD_CAPACITY as u32, mask;
-    mask_head, mask_head_steps, mask_head_pass, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_cover, mask_head_cut
+    mask_head, mask_head_steps, mask_head_pass, mask_head_alone, mask_head_step, mask_head_ended, mask_head_shape, mask_head_judge, mask_head_may_be, mask_head_cover, mask_head_cut
 );
 masker!(
     FRAME_SCRATCH, payload, HEAD_CAPACITY as u32, mask;
-    mask_frames, mask_frames_steps, mask_frames_pass, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_cover, mask_frames_cut
+    mask_frames, mask_frames_steps, mask_frames_pass, mask_frames_alone, mask_frames_step, mask_frames_ended, mask_frames_shape, mask_frames_judge, mask_frames_may_be, mask_frames_cover, mask_frames_cut
 );
 masker!(
     LOG_SCRATCH, payload, CHUNK_CAPACITY as u32, mask;
-    mask_log, mask_log_steps, mask_log_pass, mask_log_step, mask_log_ended, mask_log_shape, mask_log_judge, mask_log_cover, mask_log_cut
+    mask_log, mask_log_steps, mask_log_pass, mask_log_alone, mask_log_step, mask_log_ended, mask_log_shape, mask_log_judge, mask_log_may_be, mask_log_cover, mask_log_cut
 );
 masker!(
     STARTED_SCRATCH, text, TEXT_CAPACITY as u32, mask;
-    mask_started, mask_started_steps, mask_started_pass, mask_started_step, mask_started_ended, mask_started_shape, mask_started_judge, mask_started_cover, mask_started_cut
+    mask_started, mask_started_steps, mask_started_pass, mask_started_alone, mask_started_step, mask_started_ended, mask_started_shape, mask_started_judge, mask_started_may_be, mask_started_cover, mask_started_cut
 );

@@ -7,6 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::link::free_port;
+use crate::netns::Netns;
 use crate::process::{Process, copy, program, unique};
 use crate::wait::{patience, wait_until};
 
@@ -81,6 +82,21 @@ impl Nginx {
     #[track_caller]
     #[must_use]
     pub fn start(protocols: &str, listen: &str) -> Self {
+        Self::run(None, protocols, listen)
+    }
+
+    /// Starts it in a network namespace.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[track_caller]
+    #[must_use]
+    pub fn start_in(netns: &Netns) -> Self {
+        Self::run(Some(netns), "TLSv1.3", "")
+    }
+
+    #[track_caller]
+    fn run(netns: Option<&Netns>, protocols: &str, listen: &str) -> Self {
         let certificate = Certificate::new();
         let (port, name) = (free_port(), unique("nginx"));
         let directory = certificate.directory();
@@ -91,22 +107,25 @@ impl Nginx {
                access_log off; client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n\
                uwsgi_temp_path {dir}; scgi_temp_path {dir};\n\
                server {{\n\
-                 listen 127.0.0.1:{port} ssl {listen}; ssl_certificate {dir}/certificate.pem;\n\
+                 listen {address}:{port} ssl {listen}; ssl_certificate {dir}/certificate.pem;\n\
                  ssl_certificate_key {dir}/key.pem; ssl_protocols {protocols}; keepalive_requests 100000;\n\
                  location / {{ return 200 $remote_port; }}\n\
                  location /missing {{ return 404; }}\n\
                }}\n\
              }}\n",
             dir = directory.display(),
+            address = if netns.is_some() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST },
         );
         std::fs::write(&config, text).expect("write nginx.conf");
         let copied = copy("nginx", directory, &name);
-        let mut process = Process::start(Command::new(copied).arg("-c").arg(&config).arg("-e").arg("stderr"));
+        let mut command = netns.map_or_else(|| Command::new(&copied), |netns| netns.command(&copied));
+        let mut process = Process::start(command.arg("-c").arg(&config).arg("-e").arg("stderr"));
+        let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         wait_until("nginx to listen", patience(20), || {
             if let Some(status) = process.ended() {
                 panic!("nginx ended with {status}\n{}", process.report());
             }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok().map(drop)
+            netns.map_or_else(connect, |netns| netns.run(connect)).then_some(())
         });
         Self { _process: process, name, port, certificate }
     }

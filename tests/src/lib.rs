@@ -30,6 +30,7 @@ pub mod logs;
 pub mod loki;
 pub mod metrics;
 pub mod netns;
+pub mod node;
 pub mod parallel;
 pub mod pods;
 pub mod process;

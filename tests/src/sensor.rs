@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::calls::{Calls, Role, counted, services, total};
 use crate::link::{Link, free_port};
 use crate::metrics::Metrics;
-use crate::process::Process;
+use crate::process::{Process, program};
 use crate::spans::{self, Span};
 use crate::wait::{patience, wait_for, wait_until};
 
@@ -29,6 +29,7 @@ pub struct Options {
     arguments: Vec<String>,
     more: String,
     environment: Vec<(String, String)>,
+    without: Option<String>,
 }
 
 impl Options {
@@ -81,6 +82,13 @@ impl Options {
         self
     }
 
+    /// It has all capabilities but this one, by its name for setpriv(1).
+    #[must_use]
+    pub fn without(mut self, capability: &str) -> Self {
+        self.without = Some(capability.to_owned());
+        self
+    }
+
     /// One more argument of `sensor run`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -126,6 +134,11 @@ impl Options {
         let barrier = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = run(&config, address);
+        if let Some(capability) = self.without {
+            let sensor = std::mem::replace(&mut command, program("setpriv"));
+            command.arg(format!("--bounding-set=-{capability}"));
+            command.arg(sensor.get_program()).args(sensor.get_args());
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let process = Process::start(command.args(&self.arguments));
         let mut sensor = Sensor { process, address, barrier, directory, lock };

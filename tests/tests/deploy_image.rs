@@ -193,6 +193,10 @@ fn it_captures_with_the_capabilities_of_the_manifest() {
         let metrics = scrape(&netns)?;
         (metrics.count("tcp_listen_queue_limit", &[("service_name", "nginx")]) > 0).then_some(())
     });
+    // Which connections are tracked can be asked wherever they are.
+    let tracks = Path::new("/proc/sys/net/netfilter/nf_conntrack_max").exists();
+    let metrics = scrape(&netns).expect("an answer");
+    assert_eq!(metrics.count("sensor_capability", &[("name", "conntrack")]), u64::from(tracks));
     let spool = directory.path().join("spool");
     assert!(
         std::fs::read_dir(&spool).expect("the spool").next().is_some(),

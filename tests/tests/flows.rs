@@ -13,8 +13,9 @@ use tests::client::curl;
 use tests::flows::{PORT, burst, expect, expect_all_of, of, passed, sensor};
 use tests::metrics::Metrics;
 use tests::netns::{ADDRESSES, Figures, Netns};
+use tests::node::Node;
 use tests::process::{Process, copy, unique};
-use tests::sensor::{SETTLE, own_name};
+use tests::sensor::{Options, SETTLE, lost, own_name};
 use tests::server::Server;
 use tests::wait::{patience, wait_for, wait_until};
 
@@ -259,6 +260,45 @@ fn idle_connections_cost_little() {
     let bound = 0.2 * if cfg!(debug_assertions) { 5.0 } else { 1.0 } * patience(1).as_secs_f64();
     assert!(least < bound, "{costs:?} s");
     drop(open);
+}
+
+/// Many connections through the address of a Service are older than the sensor: all of them are asked for with the first look,
+/// and have both their ends.
+#[test]
+fn translated_connections_cost_little() {
+    const CONNECTIONS: usize = 10_000;
+    const SERVICE: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 96, 0, 10), 80);
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("read a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("allow more open files");
+    let mut node = Node::new();
+    let [front, back] = [node.pod(), node.pod()];
+    back.set("core/somaxconn", "20000");
+    let server = SocketAddr::new(Node::address(1)[0].parse().expect("an address"), PORT);
+    node.translate(SERVICE.into(), server, true);
+    let listener = back.run(|| {
+        let listener = TcpListener::bind(server).expect("listen");
+        nix::sys::socket::listen(&listener, Backlog::MAXALLOWABLE).expect("listen");
+        listener
+    });
+    let open: Vec<TcpStream> = front.run(|| {
+        let connect = || TcpStream::connect(SERVICE).expect("connect");
+        std::iter::repeat_with(connect).take(CONNECTIONS).collect()
+    });
+    let sensor = Options::default().flow("interval", "1h").start();
+    let (port, service) = (PORT.to_string(), own_name());
+    let labels = [&of(&service, &port)[..], &[("peer_network", "pod")]].concat();
+    let named = |name: &str| {
+        let labels = [&labels[..], &[("peer_service_name", name)]].concat();
+        sensor.metrics().count("tcp_connections_active", &labels)
+    };
+    // Those in the queue of the listener have no owner yet, but that is no client.
+    assert_eq!(named(&service), 2 * CONNECTIONS as u64, "{:?}", lost(&sensor.metrics()));
+    let cost = sensor.metrics().sum("sensor_flow_interval_cpu_seconds", &[]);
+    eprintln!(
+        "processor time of the first look at {} sockets with translated addresses: {cost} s",
+        2 * CONNECTIONS
+    );
+    drop((open, listener));
 }
 
 /// The service graph has an edge of requests, and one of connections where something else is spoken.

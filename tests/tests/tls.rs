@@ -11,8 +11,9 @@ use tests::calls::{Calls, Role, calls};
 use tests::flows::expect;
 use tests::https::Nginx;
 use tests::metrics::Metrics;
+use tests::netns::Netns;
 use tests::process::{Process, copy, program, unique};
-use tests::sensor::{Sensor, lost, own_name};
+use tests::sensor::{Options, Sensor, lost, own_name};
 use tests::wait::{patience, wait_until};
 
 const DURATION: &str = "tls_handshake_duration_seconds";
@@ -29,6 +30,62 @@ fn script_for(server: &Nginx, end: &str, text: &str) -> (PathBuf, String) {
     let path = server.certificate.script(end, &text.replace("PORT", &server.port.to_string()));
     let name = path.file_name().expect("a name").to_string_lossy().into_owned();
     (path, name)
+}
+
+/// A server of the internet, by its address: what a connection to it asks for is what it is called, where no lookup has said so,
+/// as long as there is room for names.
+#[test]
+fn hellos_name_what_no_lookup_has() {
+    const ADDRESSES: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
+    let netns = Netns::new();
+    // All of that network is here, but on no interface.
+    netns.ip("route add local 198.51.100.0/24 dev lo");
+    let server = Nginx::start_in(&netns);
+    let [long, short] = ["openssl", "curl"].map(|program| {
+        let name = unique(program);
+        (copy(program, server.certificate.directory(), &name), name)
+    });
+    let options = Options::default().processes(&[&long.1, &short.1]);
+    let sensor = options.flow("interval", "1s").flow("dns", "{max_names: 1}").start();
+    let port = server.port.to_string();
+    let open = |address: &str, name: &str| {
+        let mut command = netns.command(&long.0);
+        let to = format!("{address}:{port}");
+        Process::start(command.args(["s_client", "-quiet", "-connect", &to, "-servername", name]))
+    };
+    let first = open(ADDRESSES[0], "shop.test");
+    expect(&sensor, &1, |metrics| {
+        let labels =
+            [("service_name", &*long.1), ("peer_dns_name", "shop.test"), ("peer_network", "internet")];
+        metrics.count("tcp_connections_active", &labels)
+    });
+    // Another process of the same address, and one whose name finds no room.
+    let mut command = netns.command(&short.0);
+    let resolve = format!("shop.test:{port}:{}", ADDRESSES[0]);
+    command.args(["-sSk", "--noproxy", "*", "--resolve", &resolve, &format!("https://shop.test:{port}/")]);
+    let _ = Process::start(&mut command).succeed(30);
+    let other = open(ADDRESSES[1], "bank.test");
+    expect(&sensor, &1, |metrics| {
+        let labels = [("service_name", &*long.1), ("tls_client_server_name", "bank.test")];
+        metrics.count(&format!("{DURATION}_count"), &labels)
+    });
+    drop((first, other));
+    expect(&sensor, &[1, 1, 1], |metrics| {
+        let closed = |service: &str, name: &str| {
+            let labels = [("service_name", service), ("peer_network", "internet"), ("peer_dns_name", name)];
+            metrics.count("tcp_connections_closed_total", &labels)
+        };
+        [closed(&long.1, "shop.test"), closed(&long.1, ""), closed(&short.1, "shop.test")]
+    });
+    // One to where another process's hello went has the name from the start.
+    let labels = [("service_name", &*short.1), ("peer_dns_name", "shop.test")];
+    assert_eq!(sensor.metrics().count("tcp_connections_opened_total", &labels), 1);
+    expect(&sensor, &[1, 1], |metrics| {
+        ["shop.test", "internet"].map(|name| {
+            let labels = [("client", &*long.1), ("server", name), ("connection_type", "tcp")];
+            metrics.count("traces_service_graph_request_total", &labels)
+        })
+    });
 }
 
 /// Role, name, version, protocol inside, error, and how often.

@@ -12,10 +12,10 @@ pub const STRICT: u32 = 1 << 31;
 /// What becomes of a digit.
 pub const MASK: u8 = b'*';
 /// The last digits that stay.
-const KEEP_LAST: u32 = 4;
+pub(super) const KEEP_LAST: u32 = 4;
 /// The first digits that stay of a number of [`LONG`] digits and more; of a shorter one, none does.
-const KEEP_FIRST: u32 = 6;
-const LONG: u32 = 16;
+pub(super) const KEEP_FIRST: u32 = 6;
+pub(super) const LONG: u32 = 16;
 /// Bytes before a number in which a word says that it is a card.
 const NEAR: u32 = 24;
 /// Hexadecimal digits before a run that make it a part of one number with them.
@@ -132,17 +132,19 @@ impl State {
     }
 
     /// Masks the `length` digits from number `start` of the chain, unless what stands before them says that they are
-    /// no card; if `by_keyword`, only if it says that they are one. Whether they are masked.
+    /// no card; if `by_keyword`, only if it says that they are one. Whether they are masked. `may_be` is [`may_be`], or a
+    /// call of it.
     #[inline(always)]
-    pub fn cover(
+    pub fn cover<T: Text + ?Sized>(
         &mut self,
-        text: &mut (impl Text + ?Sized),
+        text: &mut T,
         start: u32,
         length: u32,
         by_keyword: bool,
+        may_be: impl FnOnce(&T, u32, u32, bool) -> bool,
     ) -> bool {
         let at = self.place(start).at();
-        if by_keyword && !is_near_keyword(text, at) || is_part_of_another(text, at, length) {
+        if !may_be(text, at, length, by_keyword) {
             return false;
         }
         let first = if length >= LONG { KEEP_FIRST } else { 0 };
@@ -154,6 +156,13 @@ impl State {
         self.find();
         true
     }
+}
+
+/// Whether what stands before the number at `at`, of `length` digits, lets it be a card; if `by_keyword`, whether it says that it is one.
+#[inline(always)]
+#[must_use]
+pub fn may_be(text: &(impl Text + ?Sized), at: u32, length: u32, by_keyword: bool) -> bool {
+    (!by_keyword || is_near_keyword(text, at)) && !is_part_of_another(text, at, length)
 }
 
 /// Whether the number at `at` belongs to a hexadecimal one, a trace context or a telephone number.

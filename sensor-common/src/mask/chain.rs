@@ -75,8 +75,10 @@ pub struct State {
     pub(super) strict: u32,
     /// 1 when the chain's last run may begin with a card of [`USUAL`] digits.
     pub(super) inner: u32,
-    /// Explicit padding.
-    padding: u32,
+    /// Where the stretch starts that was found.
+    stretch: u32,
+    /// The digits of it, from its first, one bit a byte; 0 when its end was not seen.
+    stretch_digits: u64,
     /// Room for [`by_memory`].
     pub(super) room: [u32; 2],
 }
@@ -126,7 +128,8 @@ impl State {
         lenient: 0,
         strict: 0,
         inner: 0,
-        padding: 0,
+        stretch: 0,
+        stretch_digits: 0,
         room: [0; 2],
     };
 
@@ -161,6 +164,25 @@ impl State {
         // VERIFIER: all kernels: volatile for the reason of `by_memory`.
         // SAFETY: a reference can be read and written.
         unsafe { again.write_volatile(again.read_volatile() | 1 << (at & 63)) };
+    }
+
+    /// Room for [`by_memory`].
+    #[inline(always)]
+    pub(super) fn room(&mut self) -> &mut u32 {
+        &mut self.room[0]
+    }
+
+    /// Says where [`super::pass()`] has found digits that may be a card, and which bytes from there they are.
+    #[inline(always)]
+    pub(super) fn come_upon(&mut self, start: u32, digits: u64) {
+        self.stretch = start;
+        self.stretch_digits = digits;
+    }
+
+    /// What [`State::come_upon`] said.
+    #[inline(always)]
+    pub(super) fn found(&self) -> (u32, u64) {
+        (self.stretch, self.stretch_digits)
     }
 
     #[inline(always)]
@@ -225,11 +247,11 @@ impl State {
         fresh(&self.digits) | fresh(&self.link) | fresh(&self.run) == 0
     }
 
-    /// The same at the beginning of a chunk, if also nothing is left to do there.
+    /// Whether the scan has come to the end of a text of `length`, where nothing goes on and nothing is left to do.
     #[inline(always)]
     #[must_use]
-    pub fn can_pass_from_start(&self) -> bool {
-        self.can_pass() && self.again == 0
+    pub fn is_done(&self, length: u32) -> bool {
+        self.at() >= length && self.can_pass() && self.again == 0
     }
 
     /// Digits in the chain.
@@ -294,4 +316,4 @@ impl State {
     }
 }
 
-const _: () = assert!(size_of::<State>() == 352);
+const _: () = assert!(size_of::<State>() == 360);

@@ -19,6 +19,7 @@
     reason = "members are taken out of words by shift and mask; a checked conversion would be a panic path"
 )]
 
+mod alone;
 pub mod brand;
 pub mod card;
 pub mod chain;
@@ -28,7 +29,8 @@ mod pass;
 mod take;
 mod text;
 
-pub use card::{MASK, STRICT};
+pub use alone::{MASKED, alone};
+pub use card::{MASK, STRICT, may_be};
 pub use chain::{CHAIN, GROUP, RUN, State};
 pub use memory::rolled;
 pub use name::{PATH_WORDS, name, path};
@@ -63,12 +65,14 @@ pub fn in_place(text: &mut [u8], state: &mut State, more: bool) -> usize {
 fn all(text: &mut (impl Text + ?Sized), length: u32, state: &mut State, more: bool) -> usize {
     let mut steps = 0;
     while state.at() < length {
-        if state.can_pass() && pass(text, state, length, more) {
+        steps += 1;
+        if state.can_pass()
+            && (pass(text, state, length, more) || alone(text, state, length, more, may_be) != 0)
+        {
             continue;
         }
         let ended = step(text, state, length);
         judge(text, state, ended);
-        steps += 1;
     }
     debug_assert!(steps <= most_steps(length), "the kernel would stop before the end");
     if !more {
@@ -126,7 +130,7 @@ fn judge(text: &mut (impl Text + ?Sized), state: &mut State, ended: u32) {
     state.candidates(ended);
     each_candidate(state, ended, |state, start, lengths| {
         each_card(state.cards(start, lengths), |length, by_keyword| {
-            state.cover(text, start, length, by_keyword);
+            state.cover(text, start, length, by_keyword, may_be);
         });
     });
 }

@@ -31,7 +31,8 @@ const _: () = assert!(SEEN > SHORTEST);
 #[inline(always)]
 pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: bool) -> bool {
     let from = state.at();
-    let until = if more { length.saturating_sub(OPEN) } else { length };
+    let until = until(length, more);
+    state.come_upon(0, 0);
     if from >= until {
         return false;
     }
@@ -58,8 +59,10 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
                     digits = 0;
                     continue;
                 }
-                Look::Found(at) => {
-                    let at = base.wrapping_add(at).wrapping_sub(SEEN + ESCAPE);
+                Look::Found(at, stretch) => {
+                    let start = base.wrapping_add(at).wrapping_sub(SEEN);
+                    state.come_upon(start, stretch);
+                    let at = start.wrapping_sub(ESCAPE);
                     // Before the text, or before what is done.
                     state.come_to(if at.wrapping_sub(from) > length { from } else { at });
                     return false;
@@ -79,6 +82,12 @@ pub fn pass(text: &(impl Text + ?Sized), state: &mut State, length: u32, more: b
     true
 }
 
+/// The end of what can be passed of a text of `length`.
+#[inline(always)]
+pub(super) const fn until(length: u32, more: bool) -> u32 {
+    if more { length.saturating_sub(OPEN) } else { length }
+}
+
 /// Places from which a stretch goes on for so many bytes as a card has at least.
 #[inline(always)]
 const fn long(stretches: u64) -> u64 {
@@ -94,8 +103,8 @@ enum Look {
     Clear,
     /// A stretch whose end is not to be seen: from its beginning, it may be.
     Anew(u32),
-    /// A stretch with so many digits as a card has.
-    Found(u32),
+    /// A stretch with so many digits as a card has; and its digits from there, one bit a byte, where its end is to be seen.
+    Found(u32, u64),
 }
 
 /// [`Text::bits`] of the bytes that are seen again, and those from `base`. The two are read apart: a text in the kernel has other
@@ -126,13 +135,13 @@ fn look(text: &(impl Text + ?Sized), base: u32, digits: u64, joints: u64, ends: 
             return if at >= STRIDE {
                 Look::Clear
             } else if at < SEEN + WORD {
-                Look::Found(at)
+                Look::Found(at, 0)
             } else {
                 Look::Anew(at)
             };
         }
         if (digits & stretch).count_ones() >= SHORTEST {
-            return Look::Found(at);
+            return Look::Found(at, (digits & stretch) >> (at & 63));
         }
         places &= !stretch;
     }

@@ -12,6 +12,8 @@ pub trait Text {
     fn byte(&self, at: u32) -> u8;
     /// Puts [`MASK`](super::MASK) there.
     fn hide(&mut self, at: u32);
+    /// The eight bytes from an offset, the first the lowest. What stands for bytes behind the end means nothing.
+    fn word(&self, at: u32) -> u64;
     /// One bit a byte, the first the lowest, of `WORDS` words (at most eight) from `at`, a multiple of [`WORD`]: those of
     /// which `outside` leaves the high bit clear. What stands for bytes behind the end means nothing.
     fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64;
@@ -26,6 +28,14 @@ impl Text for [u8] {
         if let Some(byte) = self.get_mut(at as usize) {
             *byte = super::MASK;
         }
+    }
+
+    fn word(&self, at: u32) -> u64 {
+        let rest = self.get(at as usize..).unwrap_or_default();
+        let mut word = [0; WORD as usize];
+        let length = rest.len().min(word.len());
+        word[..length].copy_from_slice(&rest[..length]);
+        u64::from_le_bytes(word)
     }
 
     #[inline]

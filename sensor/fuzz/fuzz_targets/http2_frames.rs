@@ -1,6 +1,8 @@
 //! Any records of HTTP/2 frames, whole or not: no panic, bounded state, and no exchange that contradicts itself.
 #![no_main]
 
+mod frame;
+
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
@@ -9,6 +11,8 @@ use sensor::protocol::{
     Close, Connection, Direction, Endpoints, Event, FrameRecord, Signal, Stream, Task, Tracker,
     TrackerConfig,
 };
+
+use frame::frame;
 
 /// One step.
 #[derive(Arbitrary, Debug)]
@@ -107,11 +111,3 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
     let started = tracker.signals().filter(|signal| matches!(signal, Signal::Started(_))).count();
     assert!(out.len() <= started, "an exchange without a start");
 });
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX) & 0x00ff_ffff;
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags, 0, 0, 0, stream]);
-    bytes.extend_from_slice(payload);
-    bytes
-}

@@ -2,12 +2,16 @@
 //! exchange without a start.
 #![no_main]
 
+mod frame;
+
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sensor::protocol::{
     Close, Connection, Direction, Endpoints, Event, FrameRecord, Head, Signal, Stream, Task, Tracker,
     TrackerConfig,
 };
+
+use frame::frame;
 
 #[derive(Arbitrary, Debug)]
 enum Step<'a> {
@@ -133,11 +137,3 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
     }
     assert!(out.len() <= started.len(), "more exchanges than starts");
 });
-
-fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX) & 0x00ff_ffff;
-    let mut bytes = length.to_be_bytes()[1..].to_vec();
-    bytes.extend([kind, flags, 0, 0, 0, stream]);
-    bytes.extend_from_slice(payload);
-    bytes
-}

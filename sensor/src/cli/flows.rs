@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::args::{Flows, Sort};
 use super::display::{bytes, column, duration, printable};
 use crate::config::Networks;
-use crate::flow::{Dumper, Places, Totals, own};
+use crate::flow::{Dumper, Places, Totals, Translations, View, Wanted, own};
 use crate::identity::Processes;
 
 /// The most connections that are looked at.
@@ -35,7 +35,9 @@ struct Row {
 /// # Errors
 /// When the sockets cannot be read, or the lines not written.
 pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
-    let dump = Dumper::start(LIMIT)?.look(true).context("cannot read the sockets of this host")?;
+    let mut dump = Dumper::start(LIMIT)?
+        .look(Wanted { holders: true, conntrack: true })
+        .context("cannot read the sockets of this host")?;
     if dump.failed > 0 {
         tracing::warn!("{} network namespaces could not be read", dump.failed);
     }
@@ -44,6 +46,12 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
     places.set_addresses(
         addresses.flat_map(|found| found.addresses.iter().map(|address| (found.inode, *address))),
     );
+    let mut translations = Translations::default();
+    match dump.conntrack.take() {
+        Some(Ok(conntrack)) => translations.ask(conntrack),
+        Some(Err(error)) => translations.refused(&error),
+        None => {}
+    }
     let mut processes = Processes::default();
     let holders = dump.holders.unwrap_or_default();
     let mut services: HashMap<(u32, SocketAddr, SocketAddr), Arc<str>> = HashMap::new();
@@ -62,9 +70,20 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
             let (local, remote) = (socket.local, socket.remote);
             let name =
                 |service: Option<&Arc<str>>| service.map_or_else(|| "-".to_owned(), |name| printable(name));
-            let peer = places.namespace(namespace.inode, remote.ip());
-            let peer = peer.and_then(|netns| services.get(&(netns, remote, local)));
-            let network = || places.network(remote.ip()).name().to_owned();
+            let mut other = View { local, remote }.turned();
+            let at = |other: View| {
+                let netns = places.namespace(namespace.inode, other.local.ip())?;
+                services.get(&(netns, other.local, other.remote))
+            };
+            let mut peer = at(other);
+            if peer.is_none()
+                && !remote.ip().is_loopback()
+                && let Some(translated) = translations.other_end(other.turned())
+            {
+                other = translated;
+                peer = at(other);
+            }
+            let network = || places.network(other.local.ip()).name().to_owned();
             rows.push(Row {
                 service: name(services.get(&(namespace.inode, local, remote))),
                 peer: peer.map_or_else(network, |peer| printable(peer)),

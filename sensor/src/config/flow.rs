@@ -53,8 +53,8 @@ pub struct Dns {
     #[cfg_attr(test, schemars(with = "String"))]
     #[serde(with = "super::duration")]
     pub timeout: Duration,
-    /// Names kept as labels, of lookups and of peers each: 1 to 100000. Every further one is `*` of a lookup and left out of a
-    /// peer.
+    /// Names kept as labels, of lookups and of peers each, those by TLS hellos included: 1 to 100000. Every further one is `*` of a lookup and
+    /// left out of a peer.
     pub max_names: usize,
 }
 

@@ -8,7 +8,17 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::conntrack::Conntrack;
 use super::namespace::{Namespace, holders, read_all};
+
+/// What is asked for beside the sockets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// Who holds which socket, which takes a walk through all of `/proc`.
+    pub holders: bool,
+    /// Connection tracking, to be asked from then on.
+    pub conntrack: bool,
+}
 
 /// What one look found.
 #[derive(Debug)]
@@ -21,6 +31,8 @@ pub struct Dump {
     pub failed: usize,
     /// Processes by the inodes of their sockets, where that was asked for.
     pub holders: Option<HashMap<u32, Vec<u32>>>,
+    /// Connection tracking of the host's namespace, where that was asked for.
+    pub conntrack: Option<io::Result<Conntrack>>,
     /// Processor time it took.
     pub cpu: Duration,
 }
@@ -28,7 +40,7 @@ pub struct Dump {
 /// The thread.
 #[derive(Debug)]
 pub struct Dumper {
-    jobs: Sender<bool>,
+    jobs: Sender<Wanted>,
     results: Receiver<io::Result<Dump>>,
     busy: bool,
 }
@@ -42,8 +54,8 @@ impl Dumper {
         let (jobs, orders) = channel();
         let (done, results) = channel();
         thread::Builder::new().name("sock-diag".to_owned()).spawn(move || {
-            while let Ok(with_holders) = orders.recv() {
-                if done.send(look(limit, with_holders)).is_err() {
+            while let Ok(wanted) = orders.recv() {
+                if done.send(look(limit, wanted)).is_err() {
                     break;
                 }
             }
@@ -51,10 +63,10 @@ impl Dumper {
         Ok(Self { jobs, results, busy: false })
     }
 
-    /// Asks for a look, unless one is under way. Finding out who holds which socket takes a walk through all of `/proc`.
-    pub fn ask(&mut self, with_holders: bool) {
+    /// Asks for a look, unless one is under way.
+    pub fn ask(&mut self, wanted: Wanted) {
         if !self.busy {
-            self.busy = self.jobs.send(with_holders).is_ok();
+            self.busy = self.jobs.send(wanted).is_ok();
         }
     }
 
@@ -77,20 +89,21 @@ impl Dumper {
     ///
     /// # Errors
     /// When `/proc` cannot be read, or the thread has ended.
-    pub fn look(&mut self, with_holders: bool) -> io::Result<Dump> {
-        self.ask(with_holders);
+    pub fn look(&mut self, wanted: Wanted) -> io::Result<Dump> {
+        self.ask(wanted);
         self.busy = false;
         self.results.recv().unwrap_or_else(|_| Err(io::Error::other("the thread has ended")))
     }
 }
 
-fn look(limit: usize, with_holders: bool) -> io::Result<Dump> {
+fn look(limit: usize, wanted: Wanted) -> io::Result<Dump> {
     let started_ns = clock_ns(ClockId::Monotonic);
     let before = clock_ns(ClockId::ThreadCPUTime);
     let (namespaces, failed) = read_all(limit)?;
-    let holders = with_holders.then(holders);
+    let holders = wanted.holders.then(holders);
+    let conntrack = wanted.conntrack.then(Conntrack::open);
     let cpu = Duration::from_nanos(clock_ns(ClockId::ThreadCPUTime) - before);
-    Ok(Dump { started_ns, namespaces, failed, holders, cpu })
+    Ok(Dump { started_ns, namespaces, failed, holders, conntrack, cpu })
 }
 
 /// What a clock says, in nanoseconds.

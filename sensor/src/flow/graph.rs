@@ -1,7 +1,9 @@
 //! The service graph: edges from exchanges, and from connections on which none was seen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use super::table::{At, Names, Table};
 use super::{Ends, Failure};
@@ -56,7 +58,12 @@ impl Waiting {
             }
             _ => return None,
         };
-        let edge = Edge { client, server, kind: EdgeKind::Connections };
+        let edge = Edge {
+            client,
+            server,
+            server_service: Arc::clone(&pair.server_service),
+            kind: EdgeKind::Connections,
+        };
         let mut over = Over { edge, failed: failure.is_some() };
         let second = now_ns / SECOND_NS;
         // Ends are told in the order of their records, which may be that of several processors.
@@ -68,6 +75,7 @@ impl Waiting {
         if counts.len() >= EDGES && !counts.contains_key(&over) {
             over.edge.client = OTHER.into();
             over.edge.server = OTHER.into();
+            over.edge.server_service = Arc::default();
         }
         *counts.entry(over.clone()).or_default() += 1;
         Some(Ticket { second, over })
@@ -97,7 +105,7 @@ impl Waiting {
 
 impl Table {
     /// Takes an exchange. Those on Unix-domain sockets are on no connection of the table.
-    pub fn exchange(&mut self, observed: &Observed, names: &impl Names, graph: &mut Graph) {
+    pub fn exchange(&mut self, observed: &Observed, names: &mut impl Names, graph: &mut Graph) {
         let exchange = &observed.exchange;
         let endpoints = &exchange.endpoints;
         if endpoints.path.is_some() {
@@ -113,7 +121,7 @@ impl Table {
         let is_known = !pair.peer_service.is_empty();
         let kind = if is_known { EdgeKind::Requests } else { EdgeKind::Virtual };
         let service = Arc::clone(&observed.service_name);
-        let (edge, request) = match exchange.role {
+        let (client, server, request) = match exchange.role {
             Role::Client => {
                 let host = exchange.host.as_deref().and_then(Host::parse).map(|host| host.address);
                 let server = match host {
@@ -121,15 +129,16 @@ impl Table {
                     _ => peer(&pair),
                 };
                 let request = Request { count: 1, failed, client_ns: took, server_ns: None };
-                (Edge { client: service, server, kind }, request)
+                (service, server, request)
             }
             Role::Server => {
                 // Where the client is known, its own exchange counts.
                 let request =
                     Request { count: u64::from(!is_known), failed, client_ns: None, server_ns: took };
-                (Edge { client: peer(&pair), server: service, kind }, request)
+                (peer(&pair), service, request)
             }
         };
+        let edge = Edge { client, server, server_service: Arc::clone(&pair.server_service), kind };
         record(graph, &edge, request, exchange.end_ns);
     }
 }
@@ -159,6 +168,7 @@ mod tests {
             peer_name: "".into(),
             network: Network::Node,
             server_port: Some(80),
+            server_service: "".into(),
         }
     }
 

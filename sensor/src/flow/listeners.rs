@@ -1,7 +1,8 @@
 //! Who listens where.
 
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::identity::Service;
 

@@ -48,11 +48,18 @@ fn in_use() -> io::Result<HashMap<u32, u32>> {
     Ok(namespaces)
 }
 
-/// The inode number of the host's namespace: that of its first process. The daemon's own can be another, in a pod.
+/// The inode number of the host's namespace.
 #[must_use]
 pub fn own() -> Option<u32> {
-    let metadata = fs::metadata("/proc/1/ns/net").or_else(|_| fs::metadata("/proc/self/ns/net"));
-    u32::try_from(metadata.ok()?.ino()).ok()
+    u32::try_from(host().ok()?.metadata().ok()?.ino()).ok()
+}
+
+/// The host's namespace: that of its first process, to which the daemon's own is second best. In a pod it is another.
+///
+/// # Errors
+/// When neither can be opened.
+pub(super) fn host() -> io::Result<File> {
+    File::open("/proc/1/ns/net").or_else(|_| File::open("/proc/self/ns/net"))
 }
 
 /// Reads every namespace in use, with at most `limit` connections. The calling thread ends up in another namespace than

@@ -1,10 +1,10 @@
 //! Where addresses are, and what they are called.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use lru::LruCache;
 
 use crate::config;
@@ -63,9 +63,19 @@ pub struct Places {
 #[derive(Debug)]
 struct Name {
     name: Arc<str>,
-    /// The process that was told so.
+    /// The process that was told so, or said so.
     tgid: u32,
+    from: Source,
     until_ns: u64,
+}
+
+/// Who says how an address is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The name service.
+    Lookup,
+    /// A TLS client's hello to it.
+    Hello,
 }
 
 impl Places {
@@ -91,26 +101,55 @@ impl Places {
 
     /// An answer of the name service to a process: `address` is what `name` stands for, for so many seconds.
     pub fn learn(&mut self, address: IpAddr, name: &Arc<str>, tgid: u32, seconds: u32, now_ns: u64) {
+        self.remember(address, name, tgid, Source::Lookup, seconds, now_ns);
+    }
+
+    /// A process's TLS hello to `address` asked for `name`, which is how it is called unless a lookup of that process has said
+    /// so: then `None`. Else what it is called by that; empty where there is no room for the name.
+    pub fn learn_hello(
+        &mut self,
+        address: IpAddr,
+        name: &Arc<str>,
+        tgid: u32,
+        now_ns: u64,
+    ) -> Option<Arc<str>> {
+        let names = self.named.get(&address.to_canonical()).map_or(&[][..], Vec::as_slice);
+        let mut own = names.iter().filter(|known| known.tgid == tgid && known.until_ns > now_ns);
+        if own.any(|known| known.from == Source::Lookup) {
+            return None;
+        }
+        self.remember(address, name, tgid, Source::Hello, 0, now_ns);
+        Some(self.told.find(name, now_ns).unwrap_or_default())
+    }
+
+    fn remember(
+        &mut self,
+        address: IpAddr,
+        name: &Arc<str>,
+        tgid: u32,
+        from: Source,
+        seconds: u32,
+        now_ns: u64,
+    ) {
         let kept = u64::from(seconds).clamp(KEPT_SECONDS, KEPT_SECONDS_MAX);
         let names = self.named.get_or_insert_mut(address.to_canonical(), Vec::new);
         names.retain(|known| known.until_ns > now_ns && (known.tgid != tgid || known.name != *name));
         if names.len() >= NAMES {
             names.remove(0);
         }
-        names.push(Name { name: Arc::clone(name), tgid, until_ns: now_ns + kept * SECOND_NS });
+        names.push(Name { name: Arc::clone(name), tgid, from, until_ns: now_ns + kept * SECOND_NS });
     }
 
-    /// The name that led a process to an address: the last that it was told itself, else the one that all others know.
+    /// The name that led a process to an address: the last that it was told itself, else the one that all its hellos had, else
+    /// the one that all others know.
     pub fn name(&mut self, address: IpAddr, tgid: Option<u32>, now_ns: u64) -> Option<Arc<str>> {
         let names = self.named.get(&address)?;
-        let mut known = names.iter().rev().filter(|known| known.until_ns > now_ns);
-        let own = tgid.and_then(|tgid| known.clone().find(|known| known.tgid == tgid));
-        let name = match own {
-            Some(own) => &own.name,
-            None => {
-                let first = &known.next()?.name;
-                known.all(|other| other.name == *first).then_some(first)?
-            }
+        let known = names.iter().rev().filter(|known| known.until_ns > now_ns);
+        let own = known.clone().filter(|known| Some(known.tgid) == tgid);
+        let name = match own.clone().find(|known| known.from == Source::Lookup) {
+            Some(looked_up) => &looked_up.name,
+            None if own.clone().next().is_some() => the_one(own)?,
+            None => the_one(known)?,
         };
         self.told.find(name, now_ns)
     }
@@ -122,6 +161,12 @@ impl Places {
             return Some(netns);
         }
         self.addresses.get(&address).copied().flatten()
+    }
+
+    /// Whether an interface of this host has `address`, in whichever namespace.
+    #[must_use]
+    pub fn is_here(&self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
     }
 
     /// Where `address` is, as seen from any namespace of this host.
@@ -150,6 +195,12 @@ impl Places {
             None => Network::Internet,
         }
     }
+}
+
+/// The name that all of them are.
+fn the_one<'a>(mut names: impl Iterator<Item = &'a Name>) -> Option<&'a Arc<str>> {
+    let first = &names.next()?.name;
+    names.all(|other| other.name == *first).then_some(first)
 }
 
 /// RFC 1918, the shared space of RFC 6598, link-local addresses, and unique local ones of RFC 4193.
@@ -230,6 +281,37 @@ mod tests {
             places.learn(shared, &"d.example".into(), tgid, 300, 0);
         }
         assert_eq!(places.name(shared, Some(1), 1).as_deref(), Some("d.example"), "only so many are kept");
+    }
+
+    #[test]
+    fn a_hello_names_what_no_lookup_has() {
+        let mut places = places(10);
+        let [shared, own, other] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
+        let hello = |places: &mut Places, address, name: &str, tgid| {
+            places.learn_hello(address, &name.into(), tgid, 0).map(|name| name.to_string())
+        };
+        assert_eq!(hello(&mut places, shared, "a.example", 1).as_deref(), Some("a.example"));
+        assert_eq!(places.name(shared, Some(1), 1).as_deref(), Some("a.example"));
+        assert_eq!(
+            places.name(shared, Some(2), 1).as_deref(),
+            Some("a.example"),
+            "others know it by no other"
+        );
+        assert_eq!(hello(&mut places, shared, "b.example", 1).as_deref(), Some("b.example"));
+        assert_eq!(places.name(shared, Some(1), 1), None, "the next may be either");
+        places.learn(own, &"looked.up".into(), 1, 300, 0);
+        assert_eq!(hello(&mut places, own, "c.example", 1), None);
+        assert_eq!(places.name(own, Some(1), 1).as_deref(), Some("looked.up"));
+        places.learn(other, &"of.another".into(), 7, 300, 0);
+        assert_eq!(hello(&mut places, other, "d.example", 1).as_deref(), Some("d.example"));
+        assert_eq!(
+            places.name(other, Some(1), 1).as_deref(),
+            Some("d.example"),
+            "what others looked up is theirs"
+        );
+        places.learn(shared, &"looked.up".into(), 1, 300, 2);
+        assert_eq!(places.name(shared, Some(1), 3).as_deref(), Some("looked.up"));
+        assert_eq!(places.name(shared, Some(1), KEPT_SECONDS * SECOND_NS + 3).as_deref(), Some("looked.up"));
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! The connections of this host, from what the kernel tells and what a look at all sockets finds.
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use lru::LruCache;
 
 use super::diag::Connected;
 use super::graph::{Ticket, Waiting};
 use super::listeners::Listeners;
-use super::{Dump, Ends, Event, Failure, Places, Totals, What};
+use super::{Dump, Ends, Event, Failure, Network, Places, Totals, View, What};
 use crate::identity::Service;
 use crate::identity::addresses::Peer;
-use crate::metric::flow::{FlowMetrics, Listening, Pair, ResetDirection};
+use crate::metric::flow::{End, FlowMetrics, Listening, Pair, ResetDirection};
 use crate::metric::graph::Graph;
 use crate::protocol::Role;
 
@@ -33,6 +33,8 @@ pub trait Names {
     fn service(&mut self, tgid: u32, comm: Option<[u8; 16]>) -> Option<Service>;
     /// Whether this service is observed; `None` stands for a process that is not known.
     fn is_wanted(&self, service: Option<&Service>) -> bool;
+    /// What the other end's socket has, where addresses are translated on the way.
+    fn other_end(&mut self, view: View) -> Option<View>;
     /// Who had an address in the cluster at a time.
     fn peer(&self, address: IpAddr, time_ns: u64) -> Option<Arc<Peer>>;
     /// `cloud.availability_zone` of this node; empty where it is not known.
@@ -182,23 +184,24 @@ impl Table {
         let owner = event.task.and_then(|task| names.service(task.tgid, Some(task.comm)));
         let has_owner = owner.is_some();
         let pair = self.pair(&event.ends, Some(Role::Client), owner, At::of(event), names);
+        let is_kept = self.insert(event, Role::Client, has_owner, pair.clone(), metrics);
         if let Some(pair) = &pair {
             let took = event.started_ns.map(|start| event.time_ns.saturating_sub(start));
-            metrics.opened(pair, took, event.time_ns);
+            metrics.opened(pair, took, is_kept, event.time_ns);
         }
-        self.insert(event, Role::Client, has_owner, pair, metrics);
     }
 
     fn accepted(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
         let has_owner = owner.is_some();
         let pair = self.pair(&event.ends, Some(Role::Server), owner, At::of(event), names);
+        let is_kept = self.insert(event, Role::Server, has_owner, pair.clone(), metrics);
         if let Some(pair) = &pair {
-            metrics.accepted(pair, event.time_ns);
+            metrics.accepted(pair, is_kept, event.time_ns);
         }
-        self.insert(event, Role::Server, has_owner, pair, metrics);
     }
 
+    /// Whether there was room for it; then it is one more that is open.
     fn insert(
         &mut self,
         event: &Event,
@@ -206,17 +209,14 @@ impl Table {
         has_owner: bool,
         pair: Option<Arc<Pair>>,
         metrics: &mut FlowMetrics,
-    ) {
+    ) -> bool {
         // The end of the one before was lost, and counted by who lost it.
         if self.flows.contains_key(&event.ends) {
             self.forget(&event.ends, event.time_ns, metrics);
         }
         if self.flows.len() >= self.config.max_connections {
             self.losses.table_full += 1;
-            return;
-        }
-        if let Some(pair) = &pair {
-            metrics.active(pair, 1, event.time_ns);
+            return false;
         }
         self.wants_holders |= !has_owner;
         let flow = Flow {
@@ -230,24 +230,26 @@ impl Table {
             has_exchanges: false,
         };
         self.flows.insert(event.ends, flow);
+        true
     }
 
     fn closed(&mut self, event: &Event, names: &mut impl Names, metrics: &mut FlowMetrics) {
         self.closed.extend(event.cookie);
         let failure = Failure::of(event.error);
-        let Some(flow) = self.forget(&event.ends, event.time_ns, metrics) else {
+        let Some(flow) = self.flows.remove(&event.ends) else {
             // It was too many, or its establishment was lost; its figures are whole all the same.
             let owner = self.listeners.owner(event.ends.netns, event.ends.local).cloned();
             if let Some(pair) = self.pair(&event.ends, None, owner, At::of(event), names) {
-                metrics.closed(&pair, failure, None, event.time_ns);
-                metrics.passed(&pair, &event.totals, event.time_ns);
+                let end = End { failure, lifetime_ns: None, passed: event.totals, was_active: false };
+                metrics.closed(&pair, &end, event.time_ns);
             }
             return;
         };
         if let Some(pair) = flow.pair {
-            let lifetime = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
-            metrics.closed(&pair, failure, lifetime, event.time_ns);
-            metrics.passed(&pair, &event.totals.since(flow.told), event.time_ns);
+            let lifetime_ns = flow.since_ns.map(|since| event.time_ns.saturating_sub(since));
+            let passed = event.totals.since(flow.told);
+            let end = End { failure, lifetime_ns, passed, was_active: true };
+            metrics.closed(&pair, &end, event.time_ns);
             let waits = !flow.has_exchanges;
             let ticket = waits.then(|| self.waiting.over(&pair, flow.role, failure, event.time_ns)).flatten();
             self.ended.put(event.ends, Ended { pair, ticket });
@@ -278,11 +280,20 @@ impl Table {
         );
         self.wants_holders = false;
         self.listeners(dump, names, metrics, now_ns);
+        let mut accepted = Vec::new();
         for namespace in &dump.namespaces {
             for socket in &namespace.sockets.connected {
                 let ends = Ends { netns: namespace.inode, local: socket.local, remote: socket.remote };
-                self.found(&ends, socket, dump, names, metrics, now_ns);
+                if !self.flows.contains_key(&ends) && self.listeners.owner(ends.netns, ends.local).is_some() {
+                    accepted.push((ends, socket));
+                } else {
+                    self.found(&ends, socket, dump, names, metrics, now_ns);
+                }
             }
+        }
+        // A server's other end is named by the client's own entry.
+        for (ends, socket) in accepted {
+            self.found(&ends, socket, dump, names, metrics, now_ns);
         }
         self.drop_unseen(dump, metrics, now_ns);
         self.closed.clear();
@@ -348,18 +359,23 @@ impl Table {
             }
             // Older than the sensor, or its establishment was lost. What passed before the sensor is not told.
             let told = if self.looks == 0 { socket.totals } else { Totals::default() };
+            // What nobody has accepted yet has no inode.
+            let owner = match socket.inode {
+                0 => self.listeners.owner(ends.netns, ends.local).cloned(),
+                inode => holder(dump, inode, names),
+            };
             let flow = Flow {
                 cookie: Some(socket.cookie),
                 role: None,
                 since_ns: None,
                 seen_ns: dump.started_ns,
                 told,
-                has_owner: false,
+                has_owner: owner.is_some(),
                 pair: None,
                 has_exchanges: false,
             };
             self.flows.insert(*ends, flow);
-            let pair = self.pair(ends, None, None, At::the(now_ns), names);
+            let pair = self.pair(ends, None, owner, At::the(now_ns), names);
             self.set_pair(ends, pair, metrics, now_ns);
         }
         let Some(flow) = self.flows.get_mut(ends) else { return };
@@ -425,7 +441,7 @@ impl Table {
         role: Role,
         service: impl FnOnce() -> Service,
         at: At,
-        names: &impl Names,
+        names: &mut impl Names,
     ) -> Option<Arc<Pair>> {
         if let Some(flow) = self.flows.get_mut(ends) {
             flow.has_exchanges = true;
@@ -440,6 +456,25 @@ impl Table {
         self.pair(ends, Some(role), Some(service()), at, names)
     }
 
+    /// The process `tgid` asked for `name` by the TLS hello on its connection. That is what the other end is called from now on, where no
+    /// lookup has said how.
+    pub fn hello(&mut self, ends: &Ends, name: &Arc<str>, tgid: u32, metrics: &mut FlowMetrics, now_ns: u64) {
+        let Some(name) = self.places.learn_hello(ends.remote.ip(), name, tgid, now_ns) else { return };
+        let called = |pair: &Arc<Pair>| Arc::new(Pair { peer_name: Arc::clone(&name), ..Pair::clone(pair) });
+        match self.flows.get(ends).map(|flow| &flow.pair) {
+            Some(Some(pair)) if pair.peer_name != name => {
+                let pair = called(pair);
+                self.set_pair(ends, Some(pair), metrics, now_ns);
+            }
+            Some(_) => {}
+            None => {
+                if let Some(ended) = self.ended.peek_mut(ends) {
+                    ended.pair = called(&ended.pair);
+                }
+            }
+        }
+    }
+
     /// Who speaks with whom; `None` when that is not observed.
     fn pair(
         &mut self,
@@ -447,55 +482,109 @@ impl Table {
         role: Option<Role>,
         owner: Option<Service>,
         at: At,
-        names: &impl Names,
+        names: &mut impl Names,
     ) -> Option<Arc<Pair>> {
         if !names.is_wanted(owner.as_ref()) {
             return None;
         }
-        let address = ends.remote.ip();
-        let peer_netns = self.places.namespace(ends.netns, address);
-        // A listener there accepts it; else the other end is a client that has connected before.
-        let listener = peer_netns.and_then(|netns| self.listeners.owner(netns, ends.remote)).cloned();
-        let client = || {
-            let other = Ends { netns: peer_netns?, local: ends.remote, remote: ends.local };
-            Some(self.flows.get(&other)?.pair.as_ref()?.service.clone())
-        };
-        let accepts = self.listeners.owner(ends.netns, ends.local).is_some();
-        let (server_port, peer_service) = match role {
-            Some(Role::Client) => (Some(ends.remote.port()), listener),
-            Some(Role::Server) => (Some(ends.local.port()), client()),
-            None if listener.is_some() => (Some(ends.remote.port()), listener),
-            None if accepts => (Some(ends.local.port()), client()),
-            None => (None, None),
-        };
-        // A process of this host is known better than by its address.
-        let by_address = match &peer_service {
+        let view = View { local: ends.local, remote: ends.remote };
+        let mut other = view.turned();
+        let mut end = self.other_end(ends, role, other);
+        if end.service.is_none()
+            && self.may_be_translated(ends, role, at, names)
+            && let Some(translated) = names.other_end(view)
+        {
+            other = translated;
+            end = self.other_end(ends, role, other);
+        }
+        let address = other.local.ip();
+        // A process of this host is known better than by its address, and what is behind a Service better than by its own.
+        let is_client = end.role == Some(Role::Client);
+        let dialed = if is_client { other.remote.ip() } else { ends.remote.ip() };
+        let service = names.peer(dialed, at.time_ns).filter(|peer| peer.is_service);
+        let by_address = match &end.service {
             Some(_) => None,
-            None => names.peer(address, at.time_ns),
+            None => names.peer(address, at.time_ns).or_else(|| service.clone().filter(|_| !is_client)),
         };
         let zone = names.zone();
         let peer = by_address.as_deref();
         let peer_zone = match peer {
-            _ if peer_netns.is_some() => Arc::clone(&zone),
+            _ if end.netns.is_some() => Arc::clone(&zone),
             Some(peer) => Arc::clone(&peer.zone),
             None => Arc::default(),
         };
-        let (peer_service, peer_namespace) = match (peer_service, peer) {
+        let (peer_service, peer_namespace) = match (end.service, peer) {
             (Some(service), _) => (Arc::clone(&service.name), service.namespace()),
             (None, Some(peer)) => (Arc::clone(&peer.service), Arc::clone(&peer.namespace)),
             (None, None) => Default::default(),
         };
+        let owner = owner.unwrap_or_default();
+        let server = if is_client { &owner.name } else { &peer_service };
+        let server_service = service.filter(|service| service.service != *server);
+        let looked_up = if is_client { address } else { ends.remote.ip() };
         Some(Arc::new(Pair {
-            service: owner.unwrap_or_default(),
+            service: owner,
             zone,
+            server_service: server_service.map(|service| Arc::clone(&service.service)).unwrap_or_default(),
             peer_service,
             peer_namespace,
             peer_zone,
-            peer_name: self.places.name(address, at.tgid, at.time_ns).unwrap_or_default(),
+            peer_name: self.places.name(looked_up, at.tgid, at.time_ns).unwrap_or_default(),
             network: self.places.network(address),
-            server_port,
+            server_port: end.server_port,
         }))
     }
+
+    /// Who is at the other end, as far as that is a process of this host, by what its socket has.
+    fn other_end(&self, ends: &Ends, role: Option<Role>, other: View) -> OtherEnd {
+        let netns = self.places.namespace(ends.netns, other.local.ip());
+        // A listener there accepts it; else the other end is a client that has connected before.
+        let listener = || self.listeners.owner(netns?, other.local).cloned();
+        let client = || {
+            let other = Ends { netns: netns?, local: other.local, remote: other.remote };
+            Some(self.flows.get(&other)?.pair.as_ref()?.service.clone())
+        };
+        let accepts = || self.listeners.owner(ends.netns, ends.local).is_some();
+        let (role, service) = match role {
+            Some(Role::Client) => (Some(Role::Server), listener()),
+            Some(Role::Server) => (Some(Role::Client), client()),
+            None => match listener() {
+                None if accepts() => (Some(Role::Client), client()),
+                listener => (listener.is_some().then_some(Role::Server), listener),
+            },
+        };
+        let server_port = role.map(|role| match role {
+            Role::Server => other.local.port(),
+            Role::Client => ends.local.port(),
+        });
+        OtherEnd { netns, role, server_port, service }
+    }
+
+    /// Whether it is worth asking who is behind the other end's address. A client may have connected to a Service; it's not
+    /// asked what is done with addresses of the internet. What a server is connected to may have another client behind
+    /// it where the address is one of this host's.
+    fn may_be_translated(&self, ends: &Ends, role: Option<Role>, at: At, names: &impl Names) -> bool {
+        let address = ends.remote.ip();
+        if address.is_loopback() || ends.local.ip().is_loopback() {
+            return false;
+        }
+        self.places.is_here(address)
+            || role != Some(Role::Server)
+                && (self.places.network(address) != Network::Internet
+                    || names.peer(address, at.time_ns).is_some())
+    }
+}
+
+/// What is known of a connection's other end.
+struct OtherEnd {
+    /// The namespace of this host where it is.
+    netns: Option<u32>,
+    /// What it is, where that is known.
+    role: Option<Role>,
+    /// The listener's port, whichever end that is.
+    server_port: Option<u16>,
+    /// The process of this host.
+    service: Option<Service>,
 }
 
 /// The service that holds a socket open; `None` when nobody does, or services of different names.

@@ -23,6 +23,8 @@ pub struct Peer {
     pub namespace: Arc<str>,
     /// `cloud.availability_zone`; empty where it is not known, as for the address of a Service itself.
     pub zone: Arc<str>,
+    /// Whether the address is the Service's own, not one of a pod behind it.
+    pub is_service: bool,
 }
 
 /// One address of an object.
@@ -167,7 +169,8 @@ mod tests {
     use super::*;
 
     fn holding(address: &str, uid: &str, service: &str) -> Holding {
-        let peer = Peer { service: service.into(), namespace: "pay".into(), zone: "a".into() };
+        let peer =
+            Peer { service: service.into(), namespace: "pay".into(), zone: "a".into(), is_service: false };
         Holding { address: address.parse().unwrap(), uid: uid.into(), peer: Arc::new(peer) }
     }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hashbrown::Equivalent;
+
 use super::group::{Group, Values};
 use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS, LIFETIME, LIFETIME_SLOTS};
 use super::room::Room;
@@ -33,6 +35,8 @@ pub struct Pair {
     pub network: Network,
     /// The listener's port, where it is known which end that is and the port is none of clients.
     pub server_port: Option<u16>,
+    /// The Service whose address the client connected to, where the server has another name.
+    pub server_service: Arc<str>,
 }
 
 impl Pair {
@@ -44,6 +48,7 @@ impl Pair {
             ("peer_dns_name", Cow::Borrowed(&*self.peer_name)),
             ("peer_network", Cow::Borrowed(self.network.name())),
             ("server_port", port.map_or(Cow::Borrowed(""), |port| Cow::Owned(port.to_string()))),
+            ("server_k8s_service_name", Cow::Borrowed(&*self.server_service)),
             ("peer_service_namespace", Cow::Borrowed(&*self.peer_namespace)),
             ("cloud_availability_zone", Cow::Borrowed(&*self.zone)),
             ("peer_cloud_availability_zone", Cow::Borrowed(&*self.peer_zone)),
@@ -91,6 +96,19 @@ pub struct FlowValues {
     lifetime: Histogram<LIFETIME_SLOTS>,
     rtt: Histogram<LATENCY_SLOTS>,
     passed: Passed,
+}
+
+impl FlowValues {
+    fn add(&mut self, more: &Totals) {
+        self.passed.sent_bytes += more.sent_bytes;
+        self.passed.received_bytes += more.received_bytes;
+        self.passed.sent_segments += u64::from(more.sent_segments);
+        self.passed.received_segments += u64::from(more.received_segments);
+        self.passed.retransmits += u64::from(more.retransmits);
+        if more.rtt_us > 0 {
+            self.rtt.record(&LATENCY, u64::from(more.rtt_us) * 1_000);
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +186,29 @@ pub struct Listening {
     pub limit: u64,
 }
 
+/// The end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// Why, where it was an error.
+    pub failure: Option<Failure>,
+    /// After how many nanoseconds, where its start was seen.
+    pub lifetime_ns: Option<u64>,
+    /// What has passed since it was last told.
+    pub passed: Totals,
+    /// Whether it was one of those that are open.
+    pub was_active: bool,
+}
+
+/// A pair with something else, as a key that need not be made to be looked up.
+#[derive(Hash)]
+struct With<'a, T>(&'a Pair, T);
+
+impl<T: Eq> Equivalent<(Pair, T)> for With<'_, T> {
+    fn equivalent(&self, (pair, more): &(Pair, T)) -> bool {
+        self.0 == pair && self.1 == *more
+    }
+}
+
 /// All metrics of connections.
 pub struct FlowMetrics {
     pairs: Group<Pair, FlowValues>,
@@ -194,18 +235,21 @@ impl FlowMetrics {
         self.pairs.values(pair, now_ns, || (pair.clone(), Labels::new(pair.pairs())))
     }
 
-    /// A process connected, in so many nanoseconds where that is known.
-    pub fn opened(&mut self, pair: &Pair, connect_ns: Option<u64>, now_ns: u64) {
+    /// A process connected, in so many nanoseconds where that is known. Whether that makes one more that is open.
+    pub fn opened(&mut self, pair: &Pair, connect_ns: Option<u64>, is_active: bool, now_ns: u64) {
         let values = self.pair(pair, now_ns);
         values.opened += 1;
+        values.active += i64::from(is_active);
         if let Some(took) = connect_ns {
             values.connect.record(&LATENCY, took);
         }
     }
 
-    /// A listener's connection was established.
-    pub fn accepted(&mut self, pair: &Pair, now_ns: u64) {
-        self.pair(pair, now_ns).accepted += 1;
+    /// A listener's connection was established. Whether that makes one more that is open.
+    pub fn accepted(&mut self, pair: &Pair, is_active: bool, now_ns: u64) {
+        let values = self.pair(pair, now_ns);
+        values.accepted += 1;
+        values.active += i64::from(is_active);
     }
 
     /// So many more connections are open, or fewer.
@@ -215,39 +259,32 @@ impl FlowMetrics {
 
     /// A process tried to connect in vain.
     pub fn failed(&mut self, pair: &Pair, failure: Failure, now_ns: u64) {
-        let key = (pair.clone(), failure);
-        let labels = || (key.clone(), pair.labels("error_type", failure.name()));
-        self.failed.values(&key, now_ns, labels).0 += 1;
+        let make = || ((pair.clone(), failure), pair.labels("error_type", failure.name()));
+        self.failed.values(&With(pair, failure), now_ns, make).0 += 1;
     }
 
-    /// A connection is over, after so many nanoseconds where its start was seen.
-    pub fn closed(&mut self, pair: &Pair, failure: Option<Failure>, lifetime_ns: Option<u64>, now_ns: u64) {
-        if let Some(lifetime) = lifetime_ns {
-            self.pair(pair, now_ns).lifetime.record(&LIFETIME, lifetime);
+    /// A connection is over.
+    pub fn closed(&mut self, pair: &Pair, end: &End, now_ns: u64) {
+        let values = self.pair(pair, now_ns);
+        values.active -= i64::from(end.was_active);
+        if let Some(lifetime) = end.lifetime_ns {
+            values.lifetime.record(&LIFETIME, lifetime);
         }
-        let key = (pair.clone(), failure);
-        let labels = || (key.clone(), pair.labels("error_type", failure.map_or("", Failure::name)));
-        self.closed.values(&key, now_ns, labels).0 += 1;
+        values.add(&end.passed);
+        let failure = end.failure;
+        let make = || ((pair.clone(), failure), pair.labels("error_type", failure.map_or("", Failure::name)));
+        self.closed.values(&With(pair, failure), now_ns, make).0 += 1;
     }
 
     /// A reset.
     pub fn reset(&mut self, pair: &Pair, direction: ResetDirection, now_ns: u64) {
-        let key = (pair.clone(), direction);
-        let labels = || (key.clone(), pair.labels("direction", direction.name()));
-        self.resets.values(&key, now_ns, labels).0 += 1;
+        let make = || ((pair.clone(), direction), pair.labels("direction", direction.name()));
+        self.resets.values(&With(pair, direction), now_ns, make).0 += 1;
     }
 
     /// What has passed since it was last told.
     pub fn passed(&mut self, pair: &Pair, more: &Totals, now_ns: u64) {
-        let values = self.pair(pair, now_ns);
-        values.passed.sent_bytes += more.sent_bytes;
-        values.passed.received_bytes += more.received_bytes;
-        values.passed.sent_segments += u64::from(more.sent_segments);
-        values.passed.received_segments += u64::from(more.received_segments);
-        values.passed.retransmits += u64::from(more.retransmits);
-        if more.rtt_us > 0 {
-            values.rtt.record(&LATENCY, u64::from(more.rtt_us) * 1_000);
-        }
+        self.pair(pair, now_ns).add(more);
     }
 
     /// How full the queues of a service's listeners on a port are, and how many connections they dropped since that was
@@ -322,6 +359,7 @@ mod tests {
             peer_name: "".into(),
             network: Network::Node,
             server_port: Some(5432),
+            server_service: "".into(),
         }
     }
 

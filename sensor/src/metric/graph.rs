@@ -14,6 +14,8 @@ pub struct Edge {
     pub client: Arc<str>,
     /// Who is asked.
     pub server: Arc<str>,
+    /// The Service whose address the client connected to, where the server has another name.
+    pub server_service: Arc<str>,
     /// What is between them.
     pub kind: EdgeKind,
 }
@@ -93,6 +95,7 @@ pub fn record(graph: &mut Graph, edge: &Edge, request: Request, now_ns: u64) {
         let labels = Labels::new([
             ("client", Cow::Borrowed(&*edge.client)),
             ("server", Cow::Borrowed(&*edge.server)),
+            ("server_k8s_service_name", Cow::Borrowed(&*edge.server_service)),
             ("connection_type", Cow::Borrowed(edge.kind.name())),
         ]);
         (edge.clone(), labels)
@@ -118,7 +121,12 @@ mod tests {
     #[test]
     fn both_ends_of_a_request_are_one_request() {
         let mut graph = graph(10);
-        let edge = Edge { client: "shop".into(), server: "bank".into(), kind: EdgeKind::Requests };
+        let edge = Edge {
+            client: "shop".into(),
+            server: "bank".into(),
+            server_service: "".into(),
+            kind: EdgeKind::Requests,
+        };
         let client = Request { count: 1, failed: true, client_ns: Some(7), server_ns: None };
         record(&mut graph, &edge, client, 1);
         record(&mut graph, &edge, Request { server_ns: Some(5), ..Request::default() }, 1);

@@ -48,10 +48,11 @@ const FLOW: &str = "
 | label | value |
 |---|---|
 | `service_name` | the local process's service: of an opened connection the one that connected, of an accepted one the one that called `listen`; absent when that is not known |
-| `peer_service_name` | the other end's service, where that is a process of this host; else absent |
-| `peer_dns_name` | the name by which the other end's address was looked up; absent where none is known |
+| `peer_service_name` | the other end's service, where that is a process of this host, also behind an address that is translated on the way; in a cluster also the Service behind the address; else absent |
+| `peer_dns_name` | the name by which the other end's address was looked up, else the one that TLS clients ask for there; absent where none is known, and where `flow.dns.max_names` others are told |
 | `peer_network` | `node`: this host; `pod`: another network namespace of this host; `vpc`: another private, shared, link-local or unique local address; `internet`: any other |
-| `server_port` | the listener's port, where it is known which end listens; absent from 32768 on, where the ports of clients are |
+| `server_port` | the listener's own port, where it is known which end listens; absent from 32768 on, where the ports of clients are |
+| `server_k8s_service_name` | the Kubernetes Service whose address the client connected to, where the server's own name is another; absent without one |
 | `error_type` | `refused`; `timeout`: nobody answered; `unreachable`: no way there, by a router's or this host's word; `reset`: the other end cut it; `aborted`: this end gave up; `other`; absent on the end of a connection without an error |
 | `direction` | `sent` or `received` |
 

@@ -8,20 +8,22 @@ use sensor_common::flow::FlowCounter;
 
 use super::Targets;
 use crate::{
-    capture::{Capture, Told},
+    capture::{Capability, Capture, Told},
     config::Config,
     flow::{
-        Dump, Dumper, Names, Places, Table, TableConfig,
+        Dump, Dumper, Ends, Names, Places, Table, TableConfig, Translations, View, Wanted,
         dns::{Around, DnsConfig, Lookups},
     },
     identity::{Observed, Processes, Service, Sight, addresses::Peer},
     mask::Masker,
-    metric::{Shared, family, graph::Graph},
+    metric::{Shared, family, flow::FlowMetrics, graph::Graph},
+    protocol::{Handshake, Role},
 };
 
 /// The table of connections, the lookups of names, and what feeds them.
 pub(super) struct Flows {
     table: Table,
+    translations: Translations,
     lookups: Lookups,
     masker: Arc<Masker>,
     dumper: Dumper,
@@ -55,14 +57,16 @@ impl Flows {
                 return None;
             }
         };
-        let first = dumper.look(true);
+        let first = dumper.look(Wanted { holders: true, conntrack: true });
         let flow = &config.flow;
         let places = Places::new(crate::flow::own(), flow.networks.clone(), flow.dns.max_names);
         let table = Table::new(TableConfig { max_connections }, places);
         let dns = DnsConfig { timeout: flow.dns.timeout, max_names: flow.dns.max_names };
         let lookups = Lookups::new(dns);
         let interval = flow.interval;
-        let mut flows = Self { table, lookups, masker, dumper, interval, looked: Instant::now() };
+        let translations = Translations::default();
+        let looked = Instant::now();
+        let mut flows = Self { table, translations, lookups, masker, dumper, interval, looked };
         let now_ns = first.as_ref().map_or(0, |dump| dump.started_ns);
         flows.apply(first, now_ns, processes, targets, registry);
         Some(flows)
@@ -78,10 +82,10 @@ impl Flows {
         registry: &Shared,
     ) -> usize {
         let Some(source) = capture.flows() else { return 0 };
-        let mut names = Named { processes, targets };
         let mut registry = registry.lock();
         let (flow, dns) = registry.flow_and_dns();
-        let Self { table, lookups, masker, .. } = self;
+        let Self { table, translations, lookups, masker, .. } = self;
+        let mut names = Named { processes, targets, translations };
         source.drain(limit, |told| match told {
             Told::Event(event) => table.event(&event, &mut names, flow),
             Told::Dns(captured) => {
@@ -89,6 +93,16 @@ impl Flows {
                 lookups.take(&captured, &mut Around { names: &mut names, places, masker, metrics: dns });
             }
         })
+    }
+
+    /// Takes a client's handshake: the name in its hello is what the other end may be called.
+    pub(super) fn hello(&mut self, handshake: &Handshake, metrics: &mut FlowMetrics) {
+        if let (Role::Client, Some(name)) = (handshake.role, &handshake.server_name) {
+            let endpoints = &handshake.endpoints;
+            let ends = Ends { netns: endpoints.netns, local: endpoints.local, remote: endpoints.remote };
+            let now_ns = handshake.start_ns + handshake.duration_ns;
+            self.table.hello(&ends, &name.as_str().into(), handshake.task.tgid, metrics, now_ns);
+        }
     }
 
     /// Takes exchanges, for the service graph.
@@ -99,9 +113,9 @@ impl Flows {
         targets: &Targets,
         graph: &mut Graph,
     ) {
-        let names = Named { processes, targets };
+        let mut names = Named { processes, targets, translations: &mut self.translations };
         for observed in observed {
-            self.table.exchange(observed, &names, graph);
+            self.table.exchange(observed, &mut names, graph);
         }
     }
 
@@ -121,16 +135,18 @@ impl Flows {
         }
         if self.looked.elapsed() + Duration::from_millis(100) >= self.interval {
             self.looked = Instant::now();
-            self.dumper.ask(self.table.wants_holders());
+            let conntrack = !self.translations.are_known();
+            self.dumper.ask(Wanted { holders: self.table.wants_holders(), conntrack });
         }
         self.table.tell_edges(now_ns, registry.lock().graph());
         let places = self.table.places();
         let mut locked = registry.lock();
         let (_, metrics) = locked.flow_and_dns();
-        let mut names = Named { processes, targets };
+        let mut names = Named { processes, targets, translations: &mut self.translations };
         let masker = &self.masker;
         self.lookups.second(now_ns, &mut Around { names: &mut names, places, masker, metrics });
         drop(locked);
+        self.translations.second();
         self.report(capture, registry);
     }
 
@@ -142,16 +158,22 @@ impl Flows {
         targets: &Targets,
         registry: &Shared,
     ) {
-        let dump = match dump {
+        let mut dump = match dump {
             Ok(dump) => dump,
             Err(error) => {
                 tracing::warn!("the figures of open connections are not read: {error}");
                 return;
             }
         };
+        match dump.conntrack.take() {
+            Some(Ok(conntrack)) => self.translations.ask(conntrack),
+            Some(Err(error)) => self.translations.refused(&error),
+            None => {}
+        }
         let before = thread_time();
         let mut registry = registry.lock();
-        self.table.apply(&dump, &mut Named { processes, targets }, registry.flow(), now_ns);
+        let mut names = Named { processes, targets, translations: &mut self.translations };
+        self.table.apply(&dump, &mut names, registry.flow(), now_ns);
         let cpu = dump.cpu + thread_time().saturating_sub(before);
         let sockets: usize = dump.namespaces.iter().map(|found| found.sockets.connected.len()).sum();
         registry.own().set(&family::FLOW_INTERVAL_CPU, &[], cpu.as_secs_f64());
@@ -169,6 +191,7 @@ impl Flows {
         };
         let losses = self.table.losses();
         let lookups = self.lookups.losses();
+        let untold = self.translations.untold();
         let mut registry = registry.lock();
         let own = registry.own();
         for (counter, count) in FlowCounter::ALL.into_iter().zip(counters) {
@@ -179,6 +202,8 @@ impl Flows {
         for (cause, count) in [
             ("flow_table_full", losses.table_full),
             ("flow_namespace_unread", losses.namespace_unread),
+            ("flow_translation_unread", untold.unread),
+            ("flow_translation_left_out", untold.left_out),
             ("flow_rejected_record", source.rejected()),
             ("dns_malformed", lookups.malformed),
             ("dns_stream", lookups.stream),
@@ -188,6 +213,8 @@ impl Flows {
         ] {
             own.set(&family::LOST, &[cause], count as f64);
         }
+        let conntrack = f64::from(u8::from(self.translations.are_known()));
+        own.set(&family::CAPABILITY, &[Capability::Conntrack.name()], conntrack);
         own.set(&family::DNS_NAMES_FOLDED, &[], self.lookups.folded() as f64);
         let records = counters[FlowCounter::Records as usize];
         own.set(&family::EVENTS, &["flow"], records as f64);
@@ -208,6 +235,7 @@ fn thread_time() -> Duration {
 struct Named<'a> {
     processes: &'a mut Processes,
     targets: &'a Targets,
+    translations: &'a mut Translations,
 }
 
 impl Names for Named<'_> {
@@ -230,6 +258,10 @@ impl Names for Named<'_> {
             Some(service) => !service.is_left_alone,
             None => self.targets.is_unknown_observed(),
         }
+    }
+
+    fn other_end(&mut self, view: View) -> Option<View> {
+        self.translations.other_end(view)
     }
 
     fn peer(&self, address: IpAddr, time_ns: u64) -> Option<Arc<Peer>> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::flows::Flows;
 use super::sinks::Sinks;
 use super::targets::Targets;
 use crate::{
@@ -34,6 +35,8 @@ pub(super) struct Around<'a> {
     pub(super) processes: &'a mut Processes,
     pub(super) targets: &'a Targets,
     pub(super) masker: &'a Masker,
+    /// Whose other ends have names by hellos.
+    pub(super) flows: Option<&'a mut Flows>,
     /// Where their spans go, and whose traces these are of; `None` where nobody wants them.
     pub(super) spans: Option<(&'a log::Requests, &'a mut Sinks)>,
     pub(super) registry: &'a Shared,
@@ -132,6 +135,9 @@ impl Handshakes {
                 error: handshake.error,
             };
             tls::record(registry.tls(), &key, handshake.duration_ns, now_ns);
+            if let Some(flows) = &mut around.flows {
+                flows.hello(&handshake, registry.flow());
+            }
             told.push((handshake, identity));
         }
         drop(registry);

@@ -322,9 +322,10 @@ impl Pipeline {
 impl Pipeline {
     /// The handshakes, and what they are told with.
     fn handshakes(&mut self) -> (&mut Handshakes, handshakes::Around<'_>) {
-        let Self { handshakes, processes, targets, masker, registry, requests, sinks, .. } = self;
+        let Self { handshakes, processes, targets, masker, registry, requests, sinks, flows, .. } = self;
         let spans = sinks.wants_spans().then_some((&*requests, sinks));
-        (handshakes, handshakes::Around { processes, targets, masker, spans, registry })
+        let flows = flows.as_mut();
+        (handshakes, handshakes::Around { processes, targets, masker, flows, spans, registry })
     }
 
     /// Names an exchange, or lets it wait for its name.

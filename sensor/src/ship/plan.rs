@@ -143,22 +143,7 @@ fn plan(place: usize, receiver: &Receiver) -> Result<Plan, ConfigError> {
         "" => None,
         text => Some(Url::parse(text).map_err(|error| wrong(key("proxy"), format!("no URL: {error}")))?),
     };
-    let connect_to = match receiver.connect_to.as_str() {
-        "" => None,
-        _ if proxy.is_some() => return Err(wrong(key("connect_to"), "is refused together with `proxy`")),
-        name => Some(name.to_owned()),
-    };
-    if let Some(name) = &connect_to {
-        if !is_host_name(name) {
-            return Err(wrong(key("connect_to"), format!("`{name}` is no DNS name; the port is the URL's")));
-        }
-        if url.domain().is_none() {
-            return Err(wrong(
-                key("connect_to"),
-                "needs a name in the URL, which the certificate is to be of",
-            ));
-        }
-    }
+    let connect_to = connect_to(receiver, &url).map_err(|reason| wrong(key("connect_to"), reason))?;
     let connection = Connection {
         url,
         credentials,
@@ -170,6 +155,24 @@ fn plan(place: usize, receiver: &Receiver) -> Result<Plan, ConfigError> {
         http2_only: receiver.protocol == Protocol::OtlpGrpc,
     };
     Ok(Plan { name, protocol: receiver.protocol, connection })
+}
+
+/// The name that is asked for the address in place of the URL's host.
+fn connect_to(receiver: &Receiver, url: &Url) -> Result<Option<String>, String> {
+    let name = &receiver.connect_to;
+    if name.is_empty() {
+        return Ok(None);
+    }
+    if !receiver.proxy.is_empty() {
+        return Err("is refused together with `proxy`".to_owned());
+    }
+    if !is_host_name(name) {
+        return Err(format!("`{name}` is no DNS name; the port is the URL's"));
+    }
+    if url.domain().is_none() {
+        return Err("needs a name in the URL, which the certificate is to be of".to_owned());
+    }
+    Ok(Some(name.clone()))
 }
 
 /// The short form: three URLs, three users, one token.

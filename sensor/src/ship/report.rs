@@ -50,7 +50,9 @@ impl Shipper {
                 all.push((&family::SHIP_TORN, vec![signal], spool.torn as f64));
                 let counts = receiver.store.counts();
                 all.push((&family::SHIP_ACCEPTED, vec![signal], get(&counts.accepted) as f64));
-                lost.extend(self.lost_for_all(receiver).map(|(cause, count)| (signal, "", cause, count)));
+                lost.extend(
+                    self.lost_for_all(receiver).into_iter().map(|(cause, count)| (signal, "", cause, count)),
+                );
             }
         }
         if seen.contains(&Signal::Traces) {
@@ -82,7 +84,7 @@ impl Shipper {
     }
 
     /// What of a receiver's signal was lost before it waited for any receiver, by cause.
-    fn lost_for_all(&self, receiver: &Receiver) -> impl Iterator<Item = (&'static str, u64)> {
+    fn lost_for_all(&self, receiver: &Receiver) -> Vec<(&'static str, u64)> {
         let counts = receiver.store.counts();
         let of_signal: &[(&str, &AtomicU64)] = match receiver.signal {
             Signal::Metrics => &[],
@@ -96,7 +98,7 @@ impl Shipper {
         };
         let of_disk = [("disk_full", &counts.disk_full), ("disk_error", &counts.disk_error)];
         let all = of_disk.iter().chain(of_signal);
-        all.map(|(cause, count)| (*cause, count.load(Ordering::Relaxed))).collect::<Vec<_>>().into_iter()
+        all.map(|(cause, count)| (*cause, count.load(Ordering::Relaxed))).collect()
     }
 
     /// What is sent, waiting and lost, for the status page.
@@ -126,8 +128,9 @@ impl Shipper {
         let mut signals = serde_json::Map::new();
         for receiver in self.running.iter().flat_map(|running| &running.receivers) {
             let counts = receiver.store.counts();
+            let lost = self.lost_for_all(receiver).into_iter();
             let lost: serde_json::Map<_, _> =
-                self.lost_for_all(receiver).map(|(cause, count)| (cause.to_owned(), count.into())).collect();
+                lost.map(|(cause, count)| (cause.to_owned(), count.into())).collect();
             let accepted = counts.accepted.load(Ordering::Relaxed);
             let signal = serde_json::json!({ "accepted": accepted, "lost_for_all_receivers": lost });
             signals.insert(receiver.signal.name().to_owned(), signal);

@@ -12,9 +12,26 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Without these the guest finds no disk, unless the kernel has them built in.
 const NEEDED: [&str; 3] = ["virtio_pci", "virtio_blk", "ext4"];
-/// What tests use where the kernel has it: network devices, socket diagnosis, container file systems.
-const WANTED: [&str; 10] =
-    ["veth", "tun", "bridge", "dummy", "inet_diag", "tcp_diag", "udp_diag", "unix_diag", "overlay", "loop"];
+/// What tests use where the kernel has it: network devices, socket diagnosis, container file systems, translated addresses.
+const WANTED: [&str; 17] = [
+    "veth",
+    "tun",
+    "bridge",
+    "dummy",
+    "inet_diag",
+    "tcp_diag",
+    "udp_diag",
+    "unix_diag",
+    "overlay",
+    "loop",
+    "nf_conntrack",
+    "nf_conntrack_netlink",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_masq",
+    "nft_nat",
+];
 
 /// A module ready to be given to the kernel.
 pub(super) struct Module {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// Servers, clients and tools of the tests.
 const PROGRAMS: &[&str] = &[
     "nginx", "wrk", "curl", "nghttpd", "nghttpx", "nghttp", "h2load", "python3", "node", "openssl",
-    "bpftool", "bash", "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent",
+    "bpftool", "bash", "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent", "nft", "setpriv",
 ];
 
 /// What scripts take for granted.

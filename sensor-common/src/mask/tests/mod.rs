@@ -159,6 +159,28 @@ fn a_few_digits_before_or_behind_a_card_do_not_hide_it() {
     }
 }
 
+/// Where bytes are taken in one by one, a line costs several times as much.
+#[test]
+fn numbers_that_stand_alone_are_judged_at_once() {
+    for text in [
+        "INFO card=4111111111111111 order placed",
+        "2026-11-24T10:11:12.123Z INFO pan=4111-1111-1111-1111 order placed",
+        "amex 371449635398431, visa 4222222222222%, 4111 1111 1111 1111",
+        "{\"time\":1763935200123,\"pan\":\"9410.1111.2222.3333\"}",
+    ] {
+        let mut bytes = text.as_bytes().to_vec();
+        let length = u32::try_from(bytes.len()).unwrap();
+        let mut state = State::NEW;
+        while state.at() < length {
+            let text = &mut bytes[..];
+            assert!(
+                pass(text, &mut state, length, false) || alone(text, &mut state, length, false, may_be) != 0
+            );
+        }
+        assert_eq!(String::from_utf8(bytes).unwrap(), masked(text));
+    }
+}
+
 #[test]
 fn all_bytes_are_taken() {
     let text: Vec<u8> = (0..=255).cycle().take(10_000).collect();

@@ -78,6 +78,10 @@ impl Text for Unpassed {
         self.0.hide(at);
     }
 
+    fn word(&self, at: u32) -> u64 {
+        self.0.word(at)
+    }
+
     fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64 {
         self.0.bits::<WORDS>(at, outside)
     }
@@ -95,6 +99,31 @@ impl Unpassed {
         }
         cut(self, state, length, more)
     }
+}
+
+/// Passing and judging at once change nothing of what taking in each byte does, in a whole text and in two chunks.
+fn assert_taken_alike(text: &[u8], cut: usize) -> Result<(), TestCaseError> {
+    let (quick, cards) = mask(text);
+    prop_assert!(may_hold(text) || cards == 0);
+    let mut slow = Unpassed(text.to_vec());
+    let mut state = State::NEW;
+    slow.mask(&mut state, false);
+    prop_assert_eq!(String::from_utf8_lossy(&quick), String::from_utf8_lossy(&slow.0));
+    prop_assert_eq!(cards, state.masked);
+
+    let (mut slow_state, mut quick_state) = (State::NEW, State::NEW);
+    let mut done = 0;
+    for (end, more) in [(cut.min(text.len()), true), (text.len(), false)] {
+        let mut slow = Unpassed(text[done..end].to_vec());
+        let slow_done = slow.mask(&mut slow_state, more);
+        let mut quick = text[done..end].to_vec();
+        let quick_done = in_place(&mut quick, &mut quick_state, more);
+        prop_assert_eq!(quick_done, slow_done as usize);
+        prop_assert_eq!(String::from_utf8_lossy(&quick), String::from_utf8_lossy(&slow.0));
+        prop_assert_eq!(quick_state.masked, slow_state.masked);
+        done += quick_done;
+    }
+    Ok(())
 }
 
 proptest! {
@@ -172,21 +201,37 @@ proptest! {
         skew in 0..8_usize, cut in 0..400_usize,
     ) {
         let text = format!("{}{}", &"        "[..skew], text.concat());
-        let (quick, cards) = mask(text.as_bytes());
-        prop_assert!(may_hold(text.as_bytes()) || cards == 0);
-        let mut slow = Unpassed(text.clone().into_bytes());
-        let mut state = State::NEW;
-        slow.mask(&mut state, false);
-        prop_assert_eq!(String::from_utf8_lossy(&quick), String::from_utf8_lossy(&slow.0));
-        prop_assert_eq!(cards, state.masked);
-        // The same in chunks.
-        let mut slow = Unpassed(text.as_bytes()[..cut.min(text.len())].to_vec());
-        let mut state = State::NEW;
-        let slow_done = slow.mask(&mut state, true);
-        let mut quick = text.as_bytes()[..cut.min(text.len())].to_vec();
-        let mut state = State::NEW;
-        let quick_done = in_place(&mut quick, &mut state, true);
-        prop_assert_eq!((slow_done as usize, slow.0), (quick_done, quick));
+        assert_taken_alike(text.as_bytes(), cut)?;
+    }
+
+    #[test]
+    fn what_is_judged_at_once_is_judged_alike(
+        text in proptest::collection::vec(
+            prop_oneof![
+                3 => (
+                    prop_oneof![card(), unchecked(), "[1-9][0-9]{11,18}"],
+                    proptest::sample::select(&SEPARATORS[..]), proptest::sample::select(&SEPARATORS[..]), 0..20_usize,
+                )
+                    .prop_map(|(number, separator, other, at)| {
+                        // One of the separators may be another.
+                        let written = printed(&number, separator);
+                        match written.char_indices().filter(|(_, c)| !c.is_ascii_digit()).nth(at) {
+                            Some((index, _)) if separator.len() == 1 => {
+                                format!("{}{other}{}", &written[..index], &written[index + 1..])
+                            }
+                            _ => written,
+                        }
+                    }),
+                2 => "card|PAN|pan |카드|span|[a-f0-9]{5,7}|[a-f0-9]{16}-|0\\.|[+%]|%[0-9a-f]|%2[0b]|[0-9]{1,6}",
+                2 => "[ ,.%+*x/-]{1,3}",
+                1 => "[a-z ]{1,40}",
+            ],
+            0..24,
+        ),
+        skew in 0..8_usize, cut in 0..400_usize,
+    ) {
+        let text = format!("{}{}", &"        "[..skew], text.concat());
+        assert_taken_alike(text.as_bytes(), cut)?;
     }
 
     #[test]

@@ -28,6 +28,10 @@ impl Text for Slot {
         self.0[(at & (CAPACITY - 1)) as usize] = MASK;
     }
 
+    fn word(&self, at: u32) -> u64 {
+        self.0.word(at & (CAPACITY - 1))
+    }
+
     fn bits<const WORDS: u32>(&self, at: u32, outside: impl Fn(u64) -> u64) -> u64 {
         self.0.bits::<WORDS>(at & (CAPACITY - 1) & !7, outside)
     }

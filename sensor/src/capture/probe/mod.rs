@@ -13,6 +13,7 @@ use aya::{
 };
 
 use super::{VMLINUX, btf::has_type};
+use crate::flow::Conntrack;
 
 /// Something the kernel can do, or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum Capability {
     TcpStates,
     /// The tracepoints of resets (4.16): those of connections are counted.
     TcpResets,
+    /// Connection tracking of the host's network namespace, which this process may ask: translated addresses are undone.
+    Conntrack,
 }
 
 /// Yes with a detail, or no with a reason.
@@ -59,7 +62,7 @@ static ANSWERS: [OnceLock<Answer>; Capability::ALL.len()] =
 
 impl Capability {
     /// All, in the order in which they are told.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Privilege,
         Self::Btf,
         Self::RingBuffer,
@@ -76,6 +79,7 @@ impl Capability {
         Self::CgroupV2,
         Self::TcpStates,
         Self::TcpResets,
+        Self::Conntrack,
     ];
 
     /// Its name for people and in metrics.
@@ -98,6 +102,7 @@ impl Capability {
             Self::CgroupV2 => "cgroup v2",
             Self::TcpStates => "TCP states",
             Self::TcpResets => "TCP resets",
+            Self::Conntrack => "conntrack",
         }
     }
 
@@ -155,6 +160,7 @@ impl Capability {
             Self::TcpResets => ["tcp_receive_reset", "tcp_send_reset"]
                 .into_iter()
                 .try_fold(String::new(), |_, name| trial::raw_tracepoint(name)),
+            Self::Conntrack => conntrack(),
         }
     }
 }
@@ -220,6 +226,10 @@ fn cgroup_v2() -> Answer {
         .find(|path| Path::new(path).join("cgroup.controllers").exists())
         .map(str::to_owned)
         .ok_or_else(|| "no cgroup2 file system at /sys/fs/cgroup".to_owned())
+}
+
+fn conntrack() -> Answer {
+    Conntrack::open().map(|_| String::new()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use super::*;
 use crate::metric::Sample;
 use crate::protocol::Task;
 
+mod translated;
+
 const NETNS: u32 = 1;
 
 /// Process 1 is `web`, 2 is `client`, 3 is left alone.
@@ -23,6 +25,10 @@ impl Names for Fixed {
 
     fn is_wanted(&self, service: Option<&Service>) -> bool {
         service.is_none_or(|service| &**service != "alone")
+    }
+
+    fn other_end(&mut self, _: View) -> Option<View> {
+        None
     }
 
     fn peer(&self, _: IpAddr, _: u64) -> Option<Arc<Peer>> {
@@ -63,10 +69,20 @@ impl Bench {
             started_ns,
             namespaces: vec![Namespace { inode: NETNS, sockets, addresses: Vec::new() }],
             failed: 0,
-            holders: Some([(77, vec![2])].into()),
+            holders: Some([(77, vec![2]), (78, vec![1])].into()),
+            conntrack: None,
             cpu: Duration::ZERO,
         };
         self.table.apply(&dump, &mut Fixed, &mut self.metrics, started_ns);
+    }
+
+    /// Services with those at the other end.
+    fn pairs(&self) -> Vec<[String; 2]> {
+        let source = self.metrics.sources()[0];
+        (0..source.slots())
+            .filter_map(|slot| source.read(2, slot))
+            .map(|(labels, _)| ["service_name", "peer_service_name"].map(|name| labels.get(name).to_owned()))
+            .collect()
     }
 
     /// The sum of a metric over the series of a service.
@@ -95,6 +111,11 @@ impl Bench {
 
 fn ends(port: u16) -> Ends {
     Ends { netns: NETNS, local: ([127, 0, 0, 1], port).into(), remote: ([127, 0, 0, 1], 80).into() }
+}
+
+/// The pairs of [`ends`] and of the other end.
+fn both_ends() -> [[String; 2]; 2] {
+    [["client", "web"], ["web", "client"]].map(|pair| pair.map(str::to_owned))
 }
 
 fn event(what: What, ends: Ends, time_ns: u64) -> Event {
@@ -163,19 +184,7 @@ fn both_ends_on_this_host_name_each_other() {
     bench.event(Event { task: by(2), ..event(What::Opened, ends(1000), 10) });
     let other = Ends { netns: NETNS, local: ends(1000).remote, remote: ends(1000).local };
     bench.event(event(What::Accepted, other, 11));
-    let pairs = |bench: &Bench| -> Vec<(String, String)> {
-        let source = bench.metrics.sources()[0];
-        (0..source.slots())
-            .filter_map(|slot| source.read(2, slot))
-            .map(|(labels, _)| {
-                (labels.get("service_name").to_owned(), labels.get("peer_service_name").to_owned())
-            })
-            .collect()
-    };
-    assert_eq!(
-        pairs(&bench),
-        [("client".to_owned(), "web".to_owned()), ("web".to_owned(), "client".to_owned())]
-    );
+    assert_eq!(bench.pairs(), both_ends());
     assert_eq!(bench.sum("tcp_connections_accepted_total", "web"), 1.0);
 }
 
@@ -192,6 +201,45 @@ fn an_address_that_is_used_again_is_another_connection() {
     bench.look(40, vec![socket(ends(1000), 10, sent(5))]);
     assert_eq!(bench.sum("tcp_sent_bytes_total", "client"), 105.0);
     assert_eq!(bench.sum("tcp_connections_active", "client"), 1.0);
+}
+
+#[test]
+fn ends_that_are_older_than_the_sensor_name_each_other() {
+    let [client, server] =
+        [ends(1000), Ends { local: ends(1000).remote, remote: ends(1000).local, ..ends(1000) }];
+    let both = [socket(client, 9, sent(100)), Connected { inode: 78, ..socket(server, 10, sent(100)) }];
+    let listener =
+        ListeningSocket { local: server.local, cookie: 5, inode: 78, queue: 0, queue_limit: 128, drops: 0 };
+    for order in [[0, 1], [1, 0]] {
+        let mut bench = Bench::new();
+        bench.look_at(10, order.map(|end| both[end]).to_vec(), vec![listener]);
+        assert_eq!(bench.pairs(), both_ends());
+    }
+}
+
+#[test]
+fn a_hello_names_the_other_end() {
+    let mut bench = Bench::new();
+    let open = |bench: &mut Bench, port, time_ns| {
+        bench.event(Event { task: by(2), ..event(What::Opened, ends(port), time_ns) });
+    };
+    let named = |bench: &Bench, family: &str| {
+        let name =
+            bench.metrics.sources()[0].families().iter().position(|known| known.name == family).unwrap();
+        let source = bench.metrics.sources()[0];
+        let of = |(labels, sample): (&crate::metric::Labels, Sample<'_>)| match sample {
+            Sample::Counter(value) | Sample::Gauge(value) => (labels.get("peer_dns_name").to_owned(), value),
+            Sample::Histogram(_) => unreachable!(),
+        };
+        (0..source.slots()).filter_map(|slot| source.read(name, slot)).map(of).collect::<Vec<_>>()
+    };
+    open(&mut bench, 1000, 10);
+    bench.table.hello(&ends(1000), &"shop.test".into(), 2, &mut bench.metrics, 11);
+    open(&mut bench, 1001, 12);
+    let all = |unnamed, named| vec![(String::new(), unnamed), ("shop.test".to_owned(), named)];
+    // The first was counted before its hello was seen.
+    assert_eq!(named(&bench, "tcp_connections_opened_total"), all(1.0, 1.0));
+    assert_eq!(named(&bench, "tcp_connections_active"), all(0.0, 2.0));
 }
 
 #[test]
@@ -274,7 +322,9 @@ fn a_connection_without_an_exchange_is_an_edge() {
     }
     bench.event(Event { error: libc::ECONNREFUSED, task: by(2), ..event(What::Failed, ends(1002), 30) });
     // One of them is told to have carried an exchange, after its end.
-    assert!(bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &Fixed).is_some());
+    assert!(
+        bench.table.used(&ends(1001), Role::Client, || "client".into(), At::the(0), &mut Fixed).is_some()
+    );
     bench.table.tell_edges(1_000_000_000, &mut edges);
     assert!(edges.is_empty(), "exchanges may still come");
     bench.table.tell_edges(10_000_000_000, &mut edges);

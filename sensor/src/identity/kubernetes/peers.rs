@@ -105,6 +105,7 @@ fn of_service(service: &Service) -> Vec<Holding> {
         service: metadata.name.as_deref().unwrap_or_default().into(),
         namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
         zone: "".into(),
+        is_service: true,
     });
     let uid: Arc<str> = metadata.uid.as_deref().unwrap_or_default().into();
     let spec = &service.spec;
@@ -130,7 +131,7 @@ fn of_slice(slice: &EndpointSlice) -> Vec<Holding> {
             Some(known) => Arc::clone(known),
             None => {
                 let (service, namespace) = (Arc::clone(&service), Arc::clone(&namespace));
-                peers.push(Arc::new(Peer { service, namespace, zone: zone.into() }));
+                peers.push(Arc::new(Peer { service, namespace, zone: zone.into(), is_service: false }));
                 Arc::clone(&peers[peers.len() - 1])
             }
         };

@@ -3,12 +3,32 @@
 use super::{Family, Kind, counter, duration, gauge};
 use crate::metric::histogram::{LATENCY, LIFETIME};
 
-const FLOW_LABELS: &[&str] =
-    &["service_name", "peer_service_name", "peer_dns_name", "peer_network", "server_port"];
-const FLOW_END_LABELS: &[&str] =
-    &["service_name", "peer_service_name", "peer_dns_name", "peer_network", "server_port", "error_type"];
-const FLOW_RESET_LABELS: &[&str] =
-    &["service_name", "peer_service_name", "peer_dns_name", "peer_network", "server_port", "direction"];
+const FLOW_LABELS: &[&str] = &[
+    "service_name",
+    "peer_service_name",
+    "peer_dns_name",
+    "peer_network",
+    "server_port",
+    "server_k8s_service_name",
+];
+const FLOW_END_LABELS: &[&str] = &[
+    "service_name",
+    "peer_service_name",
+    "peer_dns_name",
+    "peer_network",
+    "server_port",
+    "server_k8s_service_name",
+    "error_type",
+];
+const FLOW_RESET_LABELS: &[&str] = &[
+    "service_name",
+    "peer_service_name",
+    "peer_dns_name",
+    "peer_network",
+    "server_port",
+    "server_k8s_service_name",
+    "direction",
+];
 const LISTEN_LABELS: &[&str] = &["service_name", "server_port"];
 
 const fn latency(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {
@@ -79,7 +99,7 @@ pub static FLOW_LISTENERS: [&Family; 3] = [
     &gauge("tcp_listen_queue_depth", "1", "Established connections that wait to be accepted.", LISTEN_LABELS),
     &gauge("tcp_listen_queue_limit", "1", "How many connections may wait to be accepted.", LISTEN_LABELS),
 ];
-const GRAPH_LABELS: &[&str] = &["client", "server", "connection_type"];
+const GRAPH_LABELS: &[&str] = &["client", "server", "server_k8s_service_name", "connection_type"];
 
 /// The families of the service graph, in the order of [`EdgeValues`](crate::metric::graph::EdgeValues).
 pub static GRAPH: [&Family; 4] = [

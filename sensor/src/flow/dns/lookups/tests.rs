@@ -11,6 +11,10 @@ const CLIENT: u32 = 2;
 struct Fixed;
 
 impl Names for Fixed {
+    fn other_end(&mut self, _: crate::flow::View) -> Option<crate::flow::View> {
+        None
+    }
+
     fn service(&mut self, _: u32, _: Option<[u8; 16]>) -> Option<Service> {
         Some("client".into())
     }
