@@ -54,6 +54,15 @@ impl Pod {
         self.object["metadata"]["uid"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The pod of another workload: its controller's version, kind and name.
+    #[must_use]
+    pub fn owned_by(&self, version: &str, kind: &str, name: &str) -> Value {
+        let mut object = self.object.clone();
+        object["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": version, "kind": kind, "name": name, "uid": "x", "controller": true}]);
+        object
+    }
+
     /// The pod once the kubelet has told that its container runs.
     #[must_use]
     pub fn running(&self) -> Value {

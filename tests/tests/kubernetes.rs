@@ -139,9 +139,7 @@ fn names_come_from_owners_and_annotations() {
     let api = ApiServer::start();
     let (settle, named) = (Pod::new("settle-29400000-abcde"), Pod::new("shop-1"));
     api.put("jobs", object("job.json"));
-    let mut job = settle.object.clone();
-    job["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "settle-29400000", "uid": "x", "controller": true}]);
-    api.put("pods", job);
+    api.put("pods", settle.owned_by("batch/v1", "Job", "settle-29400000"));
     let mut annotated = named.object.clone();
     annotated["metadata"]["annotations"] = json!({
         "resource.opentelemetry.io/service.name": "till",

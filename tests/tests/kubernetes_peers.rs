@@ -17,9 +17,7 @@ fn connections_carry_workload_and_peer() {
     let api = ApiServer::start();
     let (shop, bank) = (Pod::new("shop-1"), Pod::new("bank-1"));
     api.put("pods", shop.object.clone());
-    let mut stateful = bank.object.clone();
-    stateful["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "bank", "uid": "x", "controller": true}]);
-    api.put("pods", stateful);
+    api.put("pods", bank.owned_by("apps/v1", "StatefulSet", "bank"));
     // Nobody is at this address, so connecting to it fails.
     let mut slice = object("endpointslice.json");
     slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!("ledger");

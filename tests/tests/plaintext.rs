@@ -241,6 +241,8 @@ fn programs_come_and_go() {
     const MEMORY_TOLERANCE: f64 = 4.0 * 1024.0 * 1024.0;
     /// So many libraries are probed at once from then on: each is for ten seconds longer than it is used.
     const WARM_UP: Duration = Duration::from_secs(15);
+    /// And so many programs have come and gone: on a busy host fewer do in that time.
+    const FIRST: u64 = 200;
     /// One in so many has a library of its own: probes are taken away at some seven a second, and a library has eleven.
     const OWN: u64 = 8;
     let server = Nginx::start("TLSv1.3", "");
@@ -270,9 +272,9 @@ fn programs_come_and_go() {
     drop(blocked);
 
     let (mut runs, mut own) = (0, BTreeSet::new());
-    let mut churn = |time: Duration| {
+    let mut churn = |time: Duration, programs: u64| {
         let until = Instant::now() + time;
-        while Instant::now() < until {
+        while Instant::now() < until || runs < programs {
             let directory = TempDir::new().expect("make a directory");
             if runs % OWN == 0 {
                 let copied = copy_library(directory.path());
@@ -286,9 +288,9 @@ fn programs_come_and_go() {
             runs += 1;
         }
     };
-    churn(WARM_UP);
+    churn(WARM_UP, FIRST);
     let memory_before = memory();
-    churn(Duration::from_secs(load_seconds()));
+    churn(Duration::from_secs(load_seconds()), 0);
     let told = |start: &str| {
         let log = sensor.stderr();
         own.iter().map(|inode| log.matches(&format!("{start} inode {inode} ")).count()).collect::<Vec<_>>()

@@ -26,9 +26,7 @@ fn the_workload_and_the_service_are_named() {
     let api = ApiServer::start();
     let (shop, ledger) = (Pod::new("shop-1"), Pod::new("ledger-0"));
     api.put("pods", shop.object.clone());
-    let mut stateful = ledger.object.clone();
-    stateful["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "ledger", "uid": "x", "controller": true}]);
-    api.put("pods", stateful);
+    api.put("pods", ledger.owned_by("apps/v1", "StatefulSet", "ledger"));
     let mut node = Node::new();
     let [front, back] = [node.pod(), node.pod()];
     let address = Node::address(1);

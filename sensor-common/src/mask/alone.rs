@@ -9,7 +9,7 @@ use super::State;
 use super::brand::{self, UNCHECKED};
 use super::card::{KEEP_FIRST, KEEP_LAST, LONG, USUAL};
 use super::chain::SHORTEST;
-use super::memory::{by_memory, rolled};
+use super::memory::rolled;
 use super::pass::until;
 use super::take::separator;
 use super::text::{LOW, Text};
@@ -65,12 +65,12 @@ pub fn alone<T: Text + ?Sized>(
     }
     state.come_to(end);
     // The two forms meet again.
-    let gap = by_memory(state.room(), gap);
+    let gap = state.recall(gap);
     let group = |index: u32| start.wrapping_add(index * (4 + gap));
     let eight =
         |index: u32| (text.word(group(index)) & 0xffff_ffff | text.word(group(index + 1)) << 32) & VALUES;
     let digits = [eight(0), eight(2) & (!0 >> ((8 * (USUAL - count)) & 63))];
-    let brand = by_memory(state.room(), brand::lengths(prefix(digits[0])));
+    let brand = state.recall(brand::lengths(prefix(digits[0])));
     let possible = brand >> (count & 31) & 1;
     if possible == 0 {
         return LEFT;

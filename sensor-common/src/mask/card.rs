@@ -111,7 +111,7 @@ impl State {
         for index in 0..rolled(6) {
             prefix = prefix * 10 + self.place(start.wrapping_add(index)).digit();
         }
-        let brand = by_memory(&mut self.room[0], brand::lengths(prefix));
+        let brand = self.recall(brand::lengths(prefix));
         let possible = brand & lengths & LENGTHS;
         if possible == 0 {
             return 0;

@@ -166,12 +166,6 @@ impl State {
         unsafe { again.write_volatile(again.read_volatile() | 1 << (at & 63)) };
     }
 
-    /// Room for [`by_memory`].
-    #[inline(always)]
-    pub(super) fn room(&mut self) -> &mut u32 {
-        &mut self.room[0]
-    }
-
     /// Says where [`super::pass()`] has found digits that may be a card, and which bytes from there they are.
     #[inline(always)]
     pub(super) fn come_upon(&mut self, start: u32, digits: u64) {

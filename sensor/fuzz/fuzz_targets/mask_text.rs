@@ -1,5 +1,5 @@
-//! All rules of the daemon on any text: nothing panics, JSON stays JSON, a card between letters is masked whatever is around
-//! it, and no card is left that the last gate would find.
+//! All rules of the daemon on any text: nothing panics, JSON objects and arrays stay JSON, a card between letters is masked
+//! whatever is around it, and no card is left that the last gate would find.
 #![no_main]
 
 mod card;
@@ -26,7 +26,12 @@ fuzz_target!(|input: (Option<Card>, u16, &[u8])| {
     if let Some(card) = card {
         assert!(!told().contains(&card), "{}", told());
     }
-    if serde_json::from_slice::<serde_json::Value>(&text).is_ok() {
-        assert!(serde_json::from_slice::<serde_json::Value>(&clean).is_ok(), "{}", told());
+    if is_json(&text) {
+        assert!(is_json(&clean), "{}", told());
     }
 });
+
+/// Whether it is an object or an array: a number alone is a text like any other.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value.is_object() || value.is_array())
+}

@@ -47,11 +47,7 @@ pub fn flows(args: &Flows, out: &mut impl Write) -> anyhow::Result<()> {
         addresses.flat_map(|found| found.addresses.iter().map(|address| (found.inode, *address))),
     );
     let mut translations = Translations::default();
-    match dump.conntrack.take() {
-        Some(Ok(conntrack)) => translations.ask(conntrack),
-        Some(Err(error)) => translations.refused(&error),
-        None => {}
-    }
+    translations.apply(dump.conntrack.take());
     let mut processes = Processes::default();
     let holders = dump.holders.unwrap_or_default();
     let mut services: HashMap<(u32, SocketAddr, SocketAddr), Arc<str>> = HashMap::new();

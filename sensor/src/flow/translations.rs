@@ -33,13 +33,17 @@ impl Translations {
         self.conntrack.is_some()
     }
 
-    /// It is from now on.
-    pub fn ask(&mut self, conntrack: Conntrack) {
-        self.conntrack = Some(conntrack);
+    /// What a look brought: it is asked from now on, or can't be.
+    pub fn apply(&mut self, found: Option<io::Result<Conntrack>>) {
+        match found {
+            Some(Ok(conntrack)) => self.conntrack = Some(conntrack),
+            Some(Err(error)) => self.refused(&error),
+            None => {}
+        }
     }
 
-    /// It can't be, and why, which is said once.
-    pub fn refused(&mut self, error: &io::Error) {
+    /// Says why it can't be asked, once.
+    fn refused(&mut self, error: &io::Error) {
         if self.refused.replace(error.kind()) == Some(error.kind()) {
             return;
         }

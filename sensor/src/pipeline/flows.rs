@@ -165,11 +165,7 @@ impl Flows {
                 return;
             }
         };
-        match dump.conntrack.take() {
-            Some(Ok(conntrack)) => self.translations.ask(conntrack),
-            Some(Err(error)) => self.translations.refused(&error),
-            None => {}
-        }
+        self.translations.apply(dump.conntrack.take());
         let before = thread_time();
         let mut registry = registry.lock();
         let mut names = Named { processes, targets, translations: &mut self.translations };

@@ -3,32 +3,24 @@
 use super::{Family, Kind, counter, duration, gauge};
 use crate::metric::histogram::{LATENCY, LIFETIME};
 
-const FLOW_LABELS: &[&str] = &[
-    "service_name",
-    "peer_service_name",
-    "peer_dns_name",
-    "peer_network",
-    "server_port",
-    "server_k8s_service_name",
-];
-const FLOW_END_LABELS: &[&str] = &[
-    "service_name",
-    "peer_service_name",
-    "peer_dns_name",
-    "peer_network",
-    "server_port",
-    "server_k8s_service_name",
-    "error_type",
-];
-const FLOW_RESET_LABELS: &[&str] = &[
-    "service_name",
-    "peer_service_name",
-    "peer_dns_name",
-    "peer_network",
-    "server_port",
-    "server_k8s_service_name",
-    "direction",
-];
+/// The labels of a pair, and one more.
+macro_rules! pair_labels {
+    ($($more:literal)?) => {
+        &[
+            "service_name",
+            "peer_service_name",
+            "peer_dns_name",
+            "peer_network",
+            "server_port",
+            "server_k8s_service_name",
+            $($more,)?
+        ]
+    };
+}
+
+const FLOW_LABELS: &[&str] = pair_labels!();
+const FLOW_END_LABELS: &[&str] = pair_labels!("error_type");
+const FLOW_RESET_LABELS: &[&str] = pair_labels!("direction");
 const LISTEN_LABELS: &[&str] = &["service_name", "server_port"];
 
 const fn latency(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Family {

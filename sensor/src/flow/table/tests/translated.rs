@@ -1,6 +1,7 @@
 //! Pairs whose addresses are translated on the way.
 
 use super::*;
+use crate::flow::Network;
 
 const CLIENTS: u32 = 2;
 const SERVERS: u32 = 3;
