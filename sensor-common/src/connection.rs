@@ -41,7 +41,7 @@ pub struct Connection {
     /// Head bytes that may still be captured, by direction: non-zero while a head may be incomplete. Of a connection
     /// that is [`TLS`] bytes of the handshake.
     pub head_left: [u32; 2],
-    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`], [`HTTP2`], [`TLS`], [`OPAQUE`].
+    /// [`LAST_SENT`], [`LAST_RESPONSE`], [`END_TOLD`], [`HTTP2`], [`TLS`], [`OPAQUE`], [`MAY_BECOME_TLS`].
     pub flags: u32,
     /// Explicit padding.
     pub padding: u32,
@@ -67,7 +67,9 @@ pub const END_TOLD: u32 = 4;
 pub const HTTP2: u32 = 8;
 /// In [`Connection::flags`]: TLS, so nothing on it is the beginning of a message.
 pub const TLS: u32 = 16;
-/// In [`Connection::flags`]: TLS of which nothing more is told.
+/// In [`Connection::flags`]: what is spoken on it is told, and now TLS may begin, inside of which it is spoken on.
+pub const MAY_BECOME_TLS: u32 = 64;
+/// In [`Connection::flags`]: nothing more is told of it, as it is TLS, or another protocol that was told.
 pub const OPAQUE: u32 = 32;
 
 /// In the key of `CONNECTIONS`: the plaintext of what is encrypted on the socket. A `struct sock` begins at a multiple of

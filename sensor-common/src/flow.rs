@@ -26,6 +26,8 @@ pub enum FlowKind {
     /// A message of the name service that a local client sent or received. The record is a [`Head`](crate::record::Head)
     /// without streams, followed by the first bytes of the message, or of the operation where [`STREAM`] is set.
     Dns = 8,
+    /// What is spoken on a connection was seen. The record is a [`Named`].
+    Named = 9,
 }
 
 /// In the prefix of a [`FlowKind::Dns`]: the bytes are of a TCP stream, where each message has its length before it.
@@ -55,6 +57,18 @@ pub struct Flow {
     pub tuple: Tuple,
 }
 
+/// What is spoken on a connection, as far as it is not HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Named {
+    /// A [`FlowKind::Named`]; flags: a [`crate::protocol::NetworkProtocol`].
+    pub prefix: Prefix,
+    /// When, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub time_ns: u64,
+    /// Between whom.
+    pub tuple: Tuple,
+}
+
 /// The kernel's own figures of a connection (`struct tcp_sock`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -77,9 +91,12 @@ pub struct Totals {
 
 const _: () = assert!(size_of::<Totals>() == 40);
 const _: () = assert!(size_of::<Flow>() == 144);
+const _: () = assert!(size_of::<Named>() == 64);
 
 // SAFETY: integers and byte arrays only, and the size asserts above leave no room for implicit padding.
 unsafe impl Record for Flow {}
+// SAFETY: as above.
+unsafe impl Record for Named {}
 
 /// Byte offsets of members that only these programs read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod bytes;
 pub mod cause;
 pub mod connection;
 pub mod flow;
@@ -14,5 +15,6 @@ pub mod http2;
 pub mod log;
 pub mod mask;
 pub mod offsets;
+pub mod protocol;
 pub mod record;
 pub mod target;

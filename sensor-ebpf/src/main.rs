@@ -24,6 +24,7 @@ mod log;
 mod maps;
 mod mask;
 mod message;
+mod named;
 mod next;
 mod observe;
 mod plaintext;

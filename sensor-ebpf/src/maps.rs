@@ -117,7 +117,7 @@ pub(crate) struct HeadScratch {
     pub(crate) buffers: Buffers,
     /// What was seen of them.
     pub(crate) look: Look,
-    /// A new connection's entry. Only its number and addresses are ever written, so all else stays zero.
+    /// A new connection's entry. Only its number and addresses stay written, so all else is zero.
     pub(crate) connection: Connection,
     /// Where it was made to, if it is one of a Unix-domain socket.
     pub(crate) path: PathScratch,

@@ -4,6 +4,8 @@
 //! none (a body, another text protocol): the daemon decides by parsing. It never says no to the beginning of
 //! an HTTP/1 message whose method is an upper-case token of two letters or more.
 
+use sensor_common::bytes::{HIGH, at_least, equal, first};
+
 /// What an operation begins like.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Beginning {
@@ -81,43 +83,26 @@ pub(crate) fn tls(word: u64, known: u32, length: u32) -> Tls {
     if kind == HANDSHAKE && size > 40 && is_hello { Tls::Hello } else { Tls::No }
 }
 
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
 /// Judges the first `length` (0–8) bytes of an operation, the first in the lowest byte of `word`.
 // VERIFIER: all kernels: eight bytes at a time, because a loop with a branch a byte multiplies its states.
 #[inline(always)]
 pub(crate) fn beginning(word: u64, length: u32) -> Beginning {
     // "HTTP/1." whole, or its first five or six bytes: shorter prefixes are letters only and pass as a request.
-    let known = if length < 7 { length } else { 7 };
-    let mask = (1_u64 << (8 * (known & 7))) - 1;
+    let mask = first(if length < 7 { length } else { 7 });
     if length >= 5 && word & mask == STATUS_LINE & mask {
         return Beginning::Response;
     }
-    let valid = if length < 8 { (1_u64 << (8 * (length & 7))) - 1 } else { u64::MAX };
+    let valid = first(length);
     let upper = at_least(word, b'A') & !at_least(word, b'Z' + 1) & !word & HIGH;
     let other = !(upper | equal(word, b'-')) & HIGH & valid;
     if upper & 0x80 == 0 {
         return Beginning::Other;
     }
     // The first byte that is no letter, as a single bit; it must be a space, and not the second byte.
-    let first = other & other.wrapping_neg();
-    if first == 0 || first > 0x8000 && equal(word, b' ') & first != 0 {
+    let end = other & other.wrapping_neg();
+    if end == 0 || end > 0x8000 && equal(word, b' ') & end != 0 {
         Beginning::Request
     } else {
         Beginning::Other
     }
-}
-
-/// The high bit of each byte below 0x80 that is at least `bound`.
-#[inline(always)]
-const fn at_least(word: u64, bound: u8) -> u64 {
-    (word & !HIGH) + (0x80 - bound as u64) * LOW
-}
-
-/// The high bit of each byte that equals `byte`.
-#[inline(always)]
-const fn equal(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (byte as u64 * LOW);
-    !(((difference & !HIGH) + !HIGH) | difference) & HIGH
 }

@@ -4,6 +4,7 @@ use sensor_common::{
     cause::Counter,
     connection::{Connection, Direction, HTTP2, LAST_RESPONSE, LAST_SENT, OPAQUE, PLAINTEXT_ID, TLS},
     flow::STREAM,
+    protocol::NetworkProtocol,
     record,
 };
 
@@ -15,6 +16,7 @@ use crate::{
     http2,
     maps::{CONNECTIONS, ENTRY_SLOT, HeadScratch, PLAINTEXT_FRAME_SLOT, PLAINTEXT_HEAD_SLOT, SCRATCH},
     message::{Beginning, Look, Tls, beginning, tls},
+    named,
     next::Next,
     plaintext,
     socket::{self, Family, Transport},
@@ -53,10 +55,11 @@ pub(crate) fn observe_on(
     connection: Option<*mut Connection>,
 ) -> Result<Next, Counter> {
     let scratch = scratch(operation)?;
+    let waits = named::may_become_tls(connection);
     let connection = match connection {
-        Some(connection) => connection,
-        None => {
-            match follow(operation.sock, operation.family, operation.direction, scratch, operation.length)? {
+        Some(connection) if !waits => connection,
+        _ => {
+            match follow(operation.sock, operation.family, operation.direction, scratch, operation.length, waits)? {
                 Followed::Yes(connection) => connection,
                 Followed::No => return Ok(Next::Done),
                 Followed::Dns(flags) => {
@@ -193,7 +196,7 @@ pub(crate) fn send_starts(
             let scratch = unsafe { &mut *slot };
             scratch.buffers = Buffers::ahead(iter)?;
             let direction = Direction::Send;
-            match follow(sock, family, direction, scratch, length)? {
+            match follow(sock, family, direction, scratch, length, false)? {
                 Followed::Yes(connection) => connection,
                 Followed::No => return Ok(Next::Done),
                 Followed::Dns(flags) => {
@@ -262,7 +265,8 @@ enum Followed {
     Dns(u16),
 }
 
-/// Makes an entry for a stream of a process on which a message begins.
+/// Makes an entry for a stream of a process on which a message begins. One that `waits` has an entry, and is followed only if it
+/// becomes TLS.
 #[inline(always)]
 fn follow(
     sock: u64,
@@ -270,6 +274,7 @@ fn follow(
     direction: Direction,
     scratch: &mut HeadScratch,
     length: u32,
+    waits: bool,
 ) -> Result<Followed, Counter> {
     let transport = socket::transport(sock, family)?;
     let buffers = &scratch.buffers;
@@ -285,12 +290,12 @@ fn follow(
     }
     let moved = length;
     let (word, length) = buffers.peek(length)?;
-    let is_http2 = http2::begins(word, length);
+    let is_http2 = !waits && http2::begins(word, length);
     let mut is_tls = Tls::No;
-    if !is_http2 && beginning(word, length) == Beginning::Other {
+    if !is_http2 && (waits || beginning(word, length) == Beginning::Other) {
         is_tls = tls(word, length, moved);
         if is_tls == Tls::No {
-            return Ok(Followed::No);
+            return named::name(sock, scratch, moved, waits).map(|()| Followed::No);
         }
     }
     scratch.connection.id = next_connection_id();
@@ -306,6 +311,7 @@ fn follow(
         // SAFETY: the map returned a live entry.
         let connection = unsafe { &mut *connection };
         let bytes = globals::handshake_bytes();
+        named::tell(NetworkProtocol::Tls as u16, &connection.tuple);
         if is_tls == Tls::Hello {
             plaintext::hello(sock, connection.id, &scratch.buffers, moved);
         }

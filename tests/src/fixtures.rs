@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 24] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
@@ -24,6 +24,7 @@ const FILES: [(&str, &str); 23] = [
     ("grpc_client.py", include_str!("../fixtures/grpc_client.py")),
     ("grpc_server.js", include_str!("../fixtures/grpc_server.js")),
     ("grpc_client.js", include_str!("../fixtures/grpc_client.js")),
+    ("ask.js", include_str!("../fixtures/ask.js")),
     ("nginx.conf", include_str!("../fixtures/nginx.conf")),
     ("calls.lua", include_str!("../fixtures/calls.lua")),
     ("gate.lua", include_str!("../fixtures/gate.lua")),

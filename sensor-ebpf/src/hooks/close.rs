@@ -10,7 +10,7 @@
 use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, PLAINTEXT},
+    connection::{Connection, END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, MAY_BECOME_TLS, OPAQUE, PLAINTEXT, TLS},
     record::END_OF_FILE,
 };
 
@@ -51,7 +51,9 @@ pub(super) fn end(ctx: &impl EbpfContext, key: u64) {
 /// A connection is over since `time_ns`: it is told, and followed no longer.
 #[inline(always)]
 pub(crate) fn over(key: u64, connection: &Connection, time_ns: u64) -> Result<(), Counter> {
-    let told = emit::close(key, connection, time_ns, 0);
+    // One that was only named is none of the exchanges'.
+    let is_named = connection.flags & TLS == 0 && connection.flags & (OPAQUE | MAY_BECOME_TLS) != 0;
+    let told = if is_named { Ok(()) } else { emit::close(key, connection, time_ns, 0) };
     if connection.flags & HTTP2 != 0 {
         let _ = FRAMES.remove(key);
     }

@@ -5,8 +5,9 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use sensor_common::{
-    flow::{Flow, FlowCounter, FlowKind, STREAM},
-    record::{Head, Prefix, Record as _, SEND},
+    flow::{Flow, FlowCounter, FlowKind, Named, STREAM},
+    protocol::NetworkProtocol,
+    record::{Head, Prefix, Record as _, SEND, Tuple},
 };
 use tokio::io::unix::AsyncFd;
 
@@ -24,6 +25,8 @@ pub enum Told<'a> {
     Event(Event),
     /// A message of the name service.
     Dns(dns::Captured<'a>),
+    /// What is spoken between whom, as was seen then, in nanoseconds of `CLOCK_MONOTONIC`.
+    Named(Ends, NetworkProtocol, u64),
 }
 
 /// The programs of connections and their maps.
@@ -127,7 +130,11 @@ impl Flows {
 #[must_use]
 pub fn decode(bytes: &[u8]) -> Option<Told<'_>> {
     let (prefix, _) = Prefix::read(bytes)?;
-    if prefix.kind == FlowKind::Dns as u16 {
+    if prefix.kind == FlowKind::Named as u16 {
+        let (named, _) = Named::read(bytes)?;
+        let protocol = NetworkProtocol::numbered(prefix.flags)?;
+        Some(Told::Named(ends(&named.tuple), protocol, named.time_ns))
+    } else if prefix.kind == FlowKind::Dns as u16 {
         message(bytes).map(Told::Dns)
     } else {
         event(bytes).map(Told::Event)
@@ -171,19 +178,21 @@ fn event(bytes: &[u8]) -> Option<Event> {
         error: i32::try_from(flow.error).unwrap_or_default(),
         totals: flow.totals.into(),
         task: (flow.task.tgid != 0).then_some(task(flow.task)),
-        ends: Ends {
-            netns: tuple.netns,
-            local: address(tuple.local_address, tuple.local_port),
-            remote: address(tuple.remote_address, tuple.remote_port),
-        },
+        ends: ends(tuple),
         cookie: (tuple.cookie != 0).then_some(tuple.cookie),
     })
 }
 
+fn ends(tuple: &Tuple) -> Ends {
+    Ends {
+        netns: tuple.netns,
+        local: address(tuple.local_address, tuple.local_port),
+        remote: address(tuple.remote_address, tuple.remote_port),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use sensor_common::record::{Prefix, Tuple};
-
     use super::*;
 
     #[test]

@@ -62,7 +62,7 @@ impl Waiting {
             client,
             server,
             server_service: Arc::clone(&pair.server_service),
-            kind: EdgeKind::Connections,
+            kind: EdgeKind::Connections(pair.protocol),
         };
         let mut over = Over { edge, failed: failure.is_some() };
         let second = now_ns / SECOND_NS;
@@ -169,6 +169,7 @@ mod tests {
             network: Network::Node,
             server_port: Some(80),
             server_service: "".into(),
+            protocol: None,
         }
     }
 

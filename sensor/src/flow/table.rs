@@ -1,5 +1,6 @@
 //! The connections of this host, from what the kernel tells and what a look at all sockets finds.
 
+mod learnt;
 mod pair;
 
 use std::net::IpAddr;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use lru::LruCache;
+use sensor_common::protocol::NetworkProtocol;
 
 use super::diag::Connected;
 use super::graph::{Ticket, Waiting};
@@ -79,6 +81,8 @@ struct Flow {
     seen_ns: u64,
     told: Totals,
     has_owner: bool,
+    /// What is spoken on it, where that was told.
+    protocol: Option<NetworkProtocol>,
     /// `None` when it is not observed.
     pair: Option<Arc<Pair>>,
     /// Whether exchanges were seen on it.
@@ -228,6 +232,7 @@ impl Table {
             seen_ns: event.time_ns,
             told: Totals::default(),
             has_owner,
+            protocol: None,
             pair,
             has_exchanges: false,
         };
@@ -373,6 +378,7 @@ impl Table {
                 seen_ns: dump.started_ns,
                 told,
                 has_owner: owner.is_some(),
+                protocol: None,
                 pair: None,
                 has_exchanges: false,
             };
@@ -408,6 +414,7 @@ impl Table {
 
     fn set_pair(&mut self, ends: &Ends, pair: Option<Arc<Pair>>, metrics: &mut FlowMetrics, now_ns: u64) {
         let Some(flow) = self.flows.get_mut(ends) else { return };
+        let pair = pair.map(|pair| learnt::speaking(pair, flow.protocol));
         if let Some(before) = &flow.pair {
             metrics.active(before, -1, now_ns);
         }
@@ -456,25 +463,6 @@ impl Table {
             return Some(Arc::clone(&ended.pair));
         }
         self.pair(ends, Some(role), Some(service()), at, names)
-    }
-
-    /// The process `tgid` asked for `name` by the TLS hello on its connection. That is what the other end is called from now on, where no
-    /// lookup has said how.
-    pub fn hello(&mut self, ends: &Ends, name: &Arc<str>, tgid: u32, metrics: &mut FlowMetrics, now_ns: u64) {
-        let Some(name) = self.places.learn_hello(ends.remote.ip(), name, tgid, now_ns) else { return };
-        let called = |pair: &Arc<Pair>| Arc::new(Pair { peer_name: Arc::clone(&name), ..Pair::clone(pair) });
-        match self.flows.get(ends).map(|flow| &flow.pair) {
-            Some(Some(pair)) if pair.peer_name != name => {
-                let pair = called(pair);
-                self.set_pair(ends, Some(pair), metrics, now_ns);
-            }
-            Some(_) => {}
-            None => {
-                if let Some(ended) = self.ended.peek_mut(ends) {
-                    ended.pair = called(&ended.pair);
-                }
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use hashbrown::Equivalent;
+use sensor_common::protocol::NetworkProtocol;
 
 use super::group::{Group, Values};
 use super::histogram::{Histogram, LATENCY, LATENCY_SLOTS, LIFETIME, LIFETIME_SLOTS};
@@ -37,6 +38,8 @@ pub struct Pair {
     pub server_port: Option<u16>,
     /// The Service whose address the client connected to, where the server has another name.
     pub server_service: Arc<str>,
+    /// What they speak, where that was told.
+    pub protocol: Option<NetworkProtocol>,
 }
 
 impl Pair {
@@ -52,6 +55,7 @@ impl Pair {
             ("peer_service_namespace", Cow::Borrowed(&*self.peer_namespace)),
             ("cloud_availability_zone", Cow::Borrowed(&*self.zone)),
             ("peer_cloud_availability_zone", Cow::Borrowed(&*self.peer_zone)),
+            ("network_protocol_name", Cow::Borrowed(self.protocol.map_or("", NetworkProtocol::name))),
         ]
         .into_iter()
         .chain(labels_of(&self.service))
@@ -120,6 +124,14 @@ struct Passed {
     retransmits: u64,
 }
 
+impl Passed {
+    /// One of the figures, once there are any: what is spoken becomes known early, and then the pair is another one.
+    fn sample(&self, figure: impl Fn(&Self) -> u64) -> Option<Sample<'_>> {
+        let passed = self.sent_segments > 0 || self.received_segments > 0;
+        passed.then(|| Sample::Counter(figure(self) as f64))
+    }
+}
+
 impl Values for FlowValues {
     fn sample(&self, family: usize) -> Option<Sample<'_>> {
         let counted = |count: u64| (count > 0).then_some(Sample::Counter(count as f64));
@@ -130,11 +142,11 @@ impl Values for FlowValues {
             3 => self.connect.read(&LATENCY).map(Sample::Histogram),
             4 => self.lifetime.read(&LIFETIME).map(Sample::Histogram),
             5 => self.rtt.read(&LATENCY).map(Sample::Histogram),
-            6 => Some(Sample::Counter(self.passed.sent_bytes as f64)),
-            7 => Some(Sample::Counter(self.passed.received_bytes as f64)),
-            8 => Some(Sample::Counter(self.passed.sent_segments as f64)),
-            9 => Some(Sample::Counter(self.passed.received_segments as f64)),
-            10 => Some(Sample::Counter(self.passed.retransmits as f64)),
+            6 => self.passed.sample(|passed| passed.sent_bytes),
+            7 => self.passed.sample(|passed| passed.received_bytes),
+            8 => self.passed.sample(|passed| passed.sent_segments),
+            9 => self.passed.sample(|passed| passed.received_segments),
+            10 => self.passed.sample(|passed| passed.retransmits),
             _ => None,
         }
     }
@@ -360,6 +372,7 @@ mod tests {
             network: Network::Node,
             server_port: Some(5432),
             server_service: "".into(),
+            protocol: None,
         }
     }
 

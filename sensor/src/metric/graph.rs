@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use sensor_common::protocol::NetworkProtocol;
+
 use super::group::{Group, Values};
 use super::histogram::{DURATION, DURATION_SLOTS, Histogram};
 use super::{Labels, Sample, family};
@@ -27,8 +29,8 @@ pub enum EdgeKind {
     Requests,
     /// Requests, one end of which is known by its name or place only.
     Virtual,
-    /// Connections on which something else is spoken: each counts as one request.
-    Connections,
+    /// Connections on which something else is spoken, with what where that is known: each counts as one request.
+    Connections(Option<NetworkProtocol>),
 }
 
 impl EdgeKind {
@@ -36,7 +38,16 @@ impl EdgeKind {
         match self {
             Self::Requests => "",
             Self::Virtual => "virtual_node",
-            Self::Connections => "tcp",
+            Self::Connections(protocol) => match protocol {
+                Some(
+                    NetworkProtocol::Mongodb
+                    | NetworkProtocol::Mysql
+                    | NetworkProtocol::Postgresql
+                    | NetworkProtocol::Redis,
+                ) => "database",
+                Some(NetworkProtocol::Amqp | NetworkProtocol::Kafka) => "messaging_system",
+                Some(NetworkProtocol::Tls) | None => "tcp",
+            },
         }
     }
 }

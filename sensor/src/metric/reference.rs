@@ -53,6 +53,7 @@ const FLOW: &str = "
 | `peer_network` | `node`: this host; `pod`: another network namespace of this host; `vpc`: another private, shared, link-local or unique local address; `internet`: any other |
 | `server_port` | the listener's own port, where it is known which end listens; absent from 32768 on, where the ports of clients are |
 | `server_k8s_service_name` | the Kubernetes Service whose address the client connected to, where the server's own name is another; absent without one |
+| `network_protocol_name` | `amqp`, `kafka`, `mongodb`, `mysql`, `postgresql`, `redis` or `tls`, from when the first bytes of a message have said so: not on what is told before, that the connection was opened or accepted; absent for HTTP and where it is not known |
 | `error_type` | `refused`; `timeout`: nobody answered; `unreachable`: no way there, by a router's or this host's word; `reset`: the other end cut it; `aborted`: this end gave up; `other`; absent on the end of a connection without an error |
 | `direction` | `sent` or `received` |
 
@@ -78,8 +79,9 @@ Of a TLS handshake, which nobody's keys are needed for:
 const GRAPH: &str = "
 `client` and `server` are services; an end that is no process of this host is the name by which it was looked up or that the
 request names, else where it is (`peer_network` above). `connection_type` is absent where both ends are services of this
-host, `virtual_node` where one is not, and `tcp` for connections on which no exchange was seen: each counts as one request, at
-its end, and has no duration.
+host, `virtual_node` where one is not. Connections on which no exchange was seen count as one request each, at their end, and
+have no duration: theirs is `database` where `network_protocol_name` above is `mongodb`, `mysql`, `postgresql` or `redis`,
+`messaging_system` where it is `amqp` or `kafka`, else `tcp`.
 ";
 
 const SPANS: &str = "

@@ -88,6 +88,7 @@ impl Flows {
         let mut names = Named { processes, targets, translations };
         source.drain(limit, |told| match told {
             Told::Event(event) => table.event(&event, &mut names, flow),
+            Told::Named(ends, protocol, time_ns) => table.named(&ends, protocol, flow, time_ns),
             Told::Dns(captured) => {
                 let places = table.places();
                 lookups.take(&captured, &mut Around { names: &mut names, places, masker, metrics: dns });

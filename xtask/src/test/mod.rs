@@ -25,7 +25,13 @@ pub(crate) struct Options {
 }
 
 /// What the tests need of Node.js: a library of gRPC, and the formatter of Terraform's language.
-const NODE_PACKAGES: [&str; 2] = ["@grpc/grpc-js@1.14.1", "@cdktf/hcl-tools@0.21.0"];
+const NODE_PACKAGES: [&str; 5] = [
+    "@grpc/grpc-js@1.14.1",
+    "@cdktf/hcl-tools@0.21.0",
+    "mongodb@6.20.0",
+    "kafkajs@2.2.4",
+    "amqplib@0.10.9",
+];
 const NEEDS_NO_ROOT: &str = "left out by --no-root";
 
 /// # Errors
@@ -102,6 +108,10 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
             servers::PYTHON,
             servers::NODE,
             servers::NPM,
+            servers::REDIS,
+            servers::POSTGRESQL,
+            servers::MARIADB,
+            servers::MARIADB_CLIENT,
             servers::JDK,
             servers::GUNICORN,
             servers::IPROUTE,

@@ -18,8 +18,8 @@ use crate::{command, run};
 
 /// Tests of what no kernel changes, with servers that would double the size of a guest; and those that need network
 /// drivers and filters, which are modules.
-const HERE_ONLY: [&str; 6] =
-    ["receivers", "flows", "grpc_node", "deploy_files", "deploy_queries", "deploy_image"];
+const HERE_ONLY: [&str; 7] =
+    ["receivers", "flows", "grpc_node", "databases", "deploy_files", "deploy_queries", "deploy_image"];
 
 /// Paths of everything built for the guest.
 pub(super) struct Payload {

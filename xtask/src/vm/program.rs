@@ -13,7 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 const PROGRAMS: &[&str] = &[
     "nginx", "wrk", "curl", "nghttpd", "nghttpx", "nghttp", "h2load", "python3", "node", "openssl",
     "bpftool", "bash", "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent", "nft", "setpriv",
+    "gunicorn", "redis-server", "redis-cli",
 ];
+
+/// Where Debian's packages add to Python, and how the names of what the tests need of it begin.
+const PYTHON_PACKAGES: (&str, [&str; 2]) = ("/usr/lib/python3/dist-packages", ["grpc", "gunicorn"]);
 
 /// What scripts take for granted.
 const BASICS: &[&str] = &[
@@ -59,6 +63,13 @@ pub(super) fn files(java: &Path, also: &[PathBuf]) -> Result<Files> {
     tree(&mut files, Path::new("/opt/java"), java)?;
     let stdlib = python_library()?;
     tree(&mut files, &stdlib, &stdlib)?;
+    let (packages, needed) = PYTHON_PACKAGES;
+    for entry in fs::read_dir(packages).with_context(|| format!("read {packages}"))? {
+        let entry = entry?;
+        if needed.iter().any(|start| entry.file_name().to_string_lossy().starts_with(start)) {
+            tree(&mut files, &entry.path(), &entry.path())?;
+        }
+    }
     libraries(&mut files, also)?;
     Ok(files)
 }

@@ -66,6 +66,7 @@ impl Table {
             peer_name: self.places.name(looked_up, at.tgid, at.time_ns).unwrap_or_default(),
             network: self.places.network(address),
             server_port: end.server_port,
+            protocol: None,
         }))
     }
 

@@ -13,6 +13,7 @@ macro_rules! pair_labels {
             "peer_network",
             "server_port",
             "server_k8s_service_name",
+            "network_protocol_name",
             $($more,)?
         ]
     };
