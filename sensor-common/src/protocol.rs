@@ -95,6 +95,7 @@ struct First {
     length: u32,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "the lowest bytes of a word are asked for")]
 impl First {
     /// Eight bytes, the first in the lowest.
     #[inline(always)]
@@ -144,12 +145,14 @@ impl First {
 
     /// A number above zero of so many digits, and a line end.
     #[inline(always)]
-    const fn is_line(&self, at: usize, digits: usize) -> bool {
+    const fn is_line(&self, at: usize, digits: u32) -> bool {
         const LINE_END: u64 = u16::from_le_bytes(*b"\r\n") as u64;
         let word = self.word(at);
-        let numbers = bytes::first(digits as u32);
+        let numbers = bytes::first(digits);
         let in_range = at_least(word, b'0') & !at_least(word, b'9' + 1) & !word;
-        word as u8 != b'0' && in_range & HIGH & numbers == HIGH & numbers && word >> (8 * digits) & 0xffff == LINE_END
+        word as u8 != b'0'
+            && in_range & HIGH & numbers == HIGH & numbers
+            && word >> (8 * digits) & 0xffff == LINE_END
     }
 
     /// The first message of a client, an authentication request of a server, or one query that is the whole operation
@@ -164,14 +167,15 @@ impl First {
             if size == 8 && (code == SSL || code == GSS) {
                 return Some(true);
             }
-            let is_startup = (code == 0x0003_0000 || code == 0x0003_0002) && self.byte(8).is_ascii_lowercase();
+            let is_startup =
+                (code == 0x0003_0000 || code == 0x0003_0002) && self.byte(8).is_ascii_lowercase();
             if is_startup || size == 16 && code == CANCEL {
                 return Some(false);
             }
         }
         let size = self.big(1);
         let is_request = match self.byte(0) {
-            b'R' => size >= 8 && size < 256 && self.length > 8 && matches!(self.big(5), 0 | 3 | 5 | 10),
+            b'R' => (8..256).contains(&size) && self.length > 8 && matches!(self.big(5), 0 | 3 | 5 | 10),
             b'Q' => size > 5 && self.length.checked_sub(1) == Some(size) && self.is_query(),
             _ => false,
         };
@@ -276,7 +280,8 @@ impl First {
     #[inline(always)]
     fn is_query(&self) -> bool {
         let first = self.byte(5);
-        let begins = first.is_ascii_alphabetic() || matches!(first, b'/' | b'-' | b'(' | b' ' | b'\n' | b'\t');
+        let begins =
+            first.is_ascii_alphabetic() || matches!(first, b'/' | b'-' | b'(' | b' ' | b'\n' | b'\t');
         begins && is_text(self.word(5)) && is_text(self.word(13)) && is_text(self.word(21))
     }
 }
@@ -297,7 +302,7 @@ const fn is_text(word: u64) -> bool {
 const fn is_name(word: u64, count: u32) -> bool {
     let seen = bytes::first(count);
     // Upper-case letters become lower-case ones; what becomes a letter otherwise is none of the others.
-    let lower = word | 0x20 * LOW;
+    let lower = word | (0x20 * LOW);
     let letters = at_least(lower, b'a') & !at_least(lower, b'z' + 1);
     let digits = at_least(word, b'0') & !at_least(word, b'9' + 1);
     let others = equal(word, b'-') | equal(word, b'.') | equal(word, b'_') | equal(word, b' ');

@@ -59,7 +59,14 @@ pub(crate) fn observe_on(
     let connection = match connection {
         Some(connection) if !waits => connection,
         _ => {
-            match follow(operation.sock, operation.family, operation.direction, scratch, operation.length, waits)? {
+            match follow(
+                operation.sock,
+                operation.family,
+                operation.direction,
+                scratch,
+                operation.length,
+                waits,
+            )? {
                 Followed::Yes(connection) => connection,
                 Followed::No => return Ok(Next::Done),
                 Followed::Dns(flags) => {

@@ -98,7 +98,9 @@ fn postgresql() {
         server.args(["-c", &option]);
     }
     let server = Process::start(&mut inside(&netns, &server));
-    wait_until("postgres to listen", patience(30), || server.stderr().contains("ready to accept").then_some(()));
+    wait_until("postgres to listen", patience(30), || {
+        server.stderr().contains("ready to accept").then_some(())
+    });
     // Copies, so that these are their names.
     let clients = TempDir::new().expect("make a directory");
     let client = |mode: &str| {
@@ -126,7 +128,8 @@ fn mysql() {
     let (netns, place) = (Netns::new(), place());
     let data = format!("--datadir={}", place.path().join("data").display());
     let mut install = as_nobody(&find("mariadb-install-db").expect("mariadb-install-db"));
-    let install = install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+    let install =
+        install.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
     let _ = Process::start(install.arg(&data)).succeed(120);
     let sensor = sensor();
     let mut server = as_nobody(Path::new("/usr/sbin/mariadbd"));
@@ -145,7 +148,8 @@ fn mysql() {
         let path = copy("mariadb", clients.path(), &name);
         for _ in 0..2 {
             let mut mariadb = netns.command(&path);
-            let mariadb = mariadb.args(["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "-NBe", "select 6 * 7"]);
+            let mariadb =
+                mariadb.args(["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", "-NBe", "select 6 * 7"]);
             assert_eq!(Process::start(mariadb.args(options)).succeed(60).trim(), "42");
         }
         name

@@ -38,12 +38,7 @@ fn redis() {
     }
     expect(&sensor, &[3, 3, 0, 0], |metrics| {
         let closed = |service, protocol| closed(metrics, service, REDIS, protocol);
-        [
-            closed("redis-cli", "redis"),
-            closed(&name, "redis"),
-            closed("redis-cli", ""),
-            closed(&name, ""),
-        ]
+        [closed("redis-cli", "redis"), closed(&name, "redis"), closed("redis-cli", ""), closed(&name, "")]
     });
     expect(&sensor, &3, |metrics| {
         let edge = [("client", "redis-cli"), ("server", &*name), ("connection_type", "database")];

@@ -43,8 +43,7 @@ pub(crate) const IPERF3: Needed = Needed { package: "iperf3", programs: &["iperf
 pub(crate) const NFT: Needed = Needed { package: "nftables", programs: &["nft"] };
 pub(crate) const DNSMASQ: Needed = Needed { package: "dnsmasq-base", programs: &["dnsmasq"] };
 pub(crate) const DIG: Needed = Needed { package: "bind9-dnsutils", programs: &["dig"] };
-pub(crate) const REDIS: Needed =
-    Needed { package: "redis-server", programs: &["redis-server", "redis-cli"] };
+pub(crate) const REDIS: Needed = Needed { package: "redis-server", programs: &["redis-server", "redis-cli"] };
 pub(crate) const POSTGRESQL: Needed = Needed {
     package: "postgresql-15",
     programs: &["/usr/lib/postgresql/15/bin/postgres", "/usr/lib/postgresql/15/bin/psql"],
@@ -52,8 +51,7 @@ pub(crate) const POSTGRESQL: Needed = Needed {
 /// Without the service that the whole package has.
 pub(crate) const MARIADB: Needed =
     Needed { package: "mariadb-server-core", programs: &["mariadbd", "mariadb-install-db"] };
-pub(crate) const MARIADB_CLIENT: Needed =
-    Needed { package: "mariadb-client-core", programs: &["mariadb"] };
+pub(crate) const MARIADB_CLIENT: Needed = Needed { package: "mariadb-client-core", programs: &["mariadb"] };
 pub(crate) const QEMU: Needed = Needed { package: "qemu-system-x86", programs: &["qemu-system-x86_64"] };
 pub(crate) const MKE2FS: Needed = Needed { package: "e2fsprogs", programs: &["mke2fs"] };
 pub(crate) const XZ: Needed = Needed { package: "xz-utils", programs: &["xz"] };

@@ -10,7 +10,9 @@
 use aya_ebpf::{EbpfContext, macros::raw_tracepoint, programs::RawTracePointContext};
 use sensor_common::{
     cause::Counter,
-    connection::{Connection, END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, MAY_BECOME_TLS, OPAQUE, PLAINTEXT, TLS},
+    connection::{
+        Connection, END_TOLD, HTTP2, LAST_RESPONSE, LAST_SENT, MAY_BECOME_TLS, OPAQUE, PLAINTEXT, TLS,
+    },
     record::END_OF_FILE,
 };
 

@@ -25,13 +25,8 @@ pub(crate) struct Options {
 }
 
 /// What the tests need of Node.js: a library of gRPC, and the formatter of Terraform's language.
-const NODE_PACKAGES: [&str; 5] = [
-    "@grpc/grpc-js@1.14.1",
-    "@cdktf/hcl-tools@0.21.0",
-    "mongodb@6.20.0",
-    "kafkajs@2.2.4",
-    "amqplib@0.10.9",
-];
+const NODE_PACKAGES: [&str; 5] =
+    ["@grpc/grpc-js@1.14.1", "@cdktf/hcl-tools@0.21.0", "mongodb@6.20.0", "kafkajs@2.2.4", "amqplib@0.10.9"];
 const NEEDS_NO_ROOT: &str = "left out by --no-root";
 
 /// # Errors

@@ -11,9 +11,30 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Servers, clients and tools of the tests.
 const PROGRAMS: &[&str] = &[
-    "nginx", "wrk", "curl", "nghttpd", "nghttpx", "nghttp", "h2load", "python3", "node", "openssl",
-    "bpftool", "bash", "ip", "ss", "unshare", "nsenter", "dnsmasq", "dig", "getent", "nft", "setpriv",
-    "gunicorn", "redis-server", "redis-cli",
+    "nginx",
+    "wrk",
+    "curl",
+    "nghttpd",
+    "nghttpx",
+    "nghttp",
+    "h2load",
+    "python3",
+    "node",
+    "openssl",
+    "bpftool",
+    "bash",
+    "ip",
+    "ss",
+    "unshare",
+    "nsenter",
+    "dnsmasq",
+    "dig",
+    "getent",
+    "nft",
+    "setpriv",
+    "gunicorn",
+    "redis-server",
+    "redis-cli",
 ];
 
 /// Where Debian's packages add to Python, and how the names of what the tests need of it begin.
