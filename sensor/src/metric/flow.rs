@@ -115,7 +115,7 @@ impl FlowValues {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Passed {
     sent_bytes: u64,
     received_bytes: u64,
@@ -127,8 +127,7 @@ struct Passed {
 impl Passed {
     /// One of the figures, once there are any: what is spoken becomes known early, and then the pair is another one.
     fn sample(&self, figure: impl Fn(&Self) -> u64) -> Option<Sample<'_>> {
-        let passed = self.sent_segments > 0 || self.received_segments > 0;
-        passed.then(|| Sample::Counter(figure(self) as f64))
+        (*self != Self::default()).then(|| Sample::Counter(figure(self) as f64))
     }
 }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use super::super::diag::{Listening as ListeningSocket, Sockets};
 use super::super::namespace::Namespace;
 use super::*;
-use crate::metric::Sample;
+use crate::metric::graph::graph;
+use crate::metric::{Sample, Source as _};
 use crate::protocol::Task;
 
 mod translated;
@@ -87,6 +88,11 @@ impl Bench {
 
     /// The sum of a metric over the series of a service.
     fn sum(&self, name: &str, service: &str) -> f64 {
+        self.sum_of(name, "service_name", service)
+    }
+
+    /// The same over those with this label.
+    fn sum_of(&self, name: &str, label: &str, value: &str) -> f64 {
         let mut sum = 0.0;
         for source in self.metrics.sources() {
             for (number, family) in
@@ -95,10 +101,10 @@ impl Bench {
                 assert_eq!(family.name, name);
                 for slot in 0..source.slots() {
                     match source.read(number, slot) {
-                        Some((labels, Sample::Counter(value) | Sample::Gauge(value)))
-                            if labels.get("service_name") == service =>
+                        Some((labels, Sample::Counter(sample) | Sample::Gauge(sample)))
+                            if labels.get(label) == value =>
                         {
-                            sum += value;
+                            sum += sample;
                         }
                         _ => {}
                     }
@@ -186,6 +192,31 @@ fn both_ends_on_this_host_name_each_other() {
     bench.event(event(What::Accepted, other, 11));
     assert_eq!(bench.pairs(), both_ends());
     assert_eq!(bench.sum("tcp_connections_accepted_total", "web"), 1.0);
+}
+
+#[test]
+fn what_is_spoken_is_told_from_then_on() {
+    let mut bench = Bench::new();
+    bench.event(Event { task: by(2), ..event(What::Opened, ends(1000), 10) });
+    bench.look(20, vec![socket(ends(1000), 9, sent(100))]);
+    let Bench { table, metrics, .. } = &mut bench;
+    table.named(&ends(1000), NetworkProtocol::Postgresql, metrics, 25);
+    table.named(&ends(1000), NetworkProtocol::Tls, metrics, 26);
+    table.named(&ends(1001), NetworkProtocol::Kafka, metrics, 27);
+    bench.look(30, vec![socket(ends(1000), 9, sent(150))]);
+    let told = |bench: &Bench| {
+        ["", "postgresql"].map(|protocol| {
+            ["tcp_connections_opened_total", "tcp_connections_active", "tcp_sent_bytes_total"]
+                .map(|family| bench.sum_of(family, "network_protocol_name", protocol))
+        })
+    };
+    assert_eq!(told(&bench), [[1.0, 0.0, 100.0], [0.0, 1.0, 50.0]]);
+    bench.event(Event { totals: sent(180), ..event(What::Closed, ends(1000), 40) });
+    assert_eq!(told(&bench), [[1.0, 0.0, 100.0], [0.0, 0.0, 80.0]]);
+    let mut edges = graph(10);
+    bench.table.tell_edges(60_000_000_000, &mut edges);
+    let labels: Vec<_> = edges.read(0, 0).unwrap().0.iter().collect();
+    assert_eq!(labels, [("client", "client"), ("connection_type", "database"), ("server", "node")]);
 }
 
 #[test]
@@ -311,9 +342,6 @@ fn listeners_tell_their_queue_and_what_they_dropped() {
 
 #[test]
 fn a_connection_without_an_exchange_is_an_edge() {
-    use crate::metric::Source as _;
-    use crate::metric::graph::graph;
-
     let mut bench = Bench::new();
     let mut edges = graph(10);
     for port in [1000, 1001] {
