@@ -16,6 +16,7 @@ mod count;
 mod dns;
 mod emit;
 mod flow;
+mod follow;
 mod globals;
 mod hooks;
 mod http2;

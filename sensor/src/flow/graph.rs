@@ -152,13 +152,13 @@ fn peer(pair: &Pair) -> Arc<str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::flow::Network;
     use crate::metric::graph::graph;
     use crate::metric::{Sample, Source as _};
 
-    fn from(client: &str) -> Pair {
+    pub(in crate::flow) fn from(client: &str) -> Pair {
         Pair {
             service: client.into(),
             zone: "".into(),

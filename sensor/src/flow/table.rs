@@ -1,18 +1,18 @@
 //! The connections of this host, from what the kernel tells and what a look at all sockets finds.
 
+mod ended;
 mod learnt;
 mod pair;
 
 use std::net::IpAddr;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
-use lru::LruCache;
 use sensor_common::protocol::NetworkProtocol;
 
+use self::ended::{Ended, Over};
 use super::diag::Connected;
-use super::graph::{Ticket, Waiting};
+use super::graph::Waiting;
 use super::listeners::Listeners;
 use super::{Dump, Ends, Event, Failure, Places, Totals, View, What};
 use crate::identity::Service;
@@ -20,9 +20,6 @@ use crate::identity::addresses::Peer;
 use crate::metric::flow::{End, FlowMetrics, Listening, Pair, ResetDirection};
 use crate::metric::graph::Graph;
 use crate::protocol::Role;
-
-/// Connections whose pair is remembered after their end, for a reset or an exchange that is told after it.
-const ENDED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
 /// Settings of the table.
 #[derive(Clone, Copy, Debug)]
@@ -60,8 +57,7 @@ pub struct Table {
     flows: HashMap<Ends, Flow>,
     listeners: Listeners,
     places: Places,
-    /// By its ends: the address of a socket is used again sooner than an exchange on it may be told.
-    ended: LruCache<Ends, Ended>,
+    ended: Ended,
     waiting: Waiting,
     /// Numbers of sockets that ended since the last look was applied, which may still be in the next one.
     closed: HashSet<u64>,
@@ -87,12 +83,6 @@ struct Flow {
     pair: Option<Arc<Pair>>,
     /// Whether exchanges were seen on it.
     has_exchanges: bool,
-}
-
-struct Ended {
-    pair: Arc<Pair>,
-    /// Until an exchange was seen on it.
-    ticket: Option<Ticket>,
 }
 
 /// By whom and when an address is used.
@@ -122,7 +112,7 @@ impl Table {
             flows: HashMap::new(),
             listeners: Listeners::default(),
             places,
-            ended: LruCache::new(ENDED),
+            ended: Ended::default(),
             waiting: Waiting::default(),
             closed: HashSet::new(),
             drops: HashMap::new(),
@@ -259,13 +249,13 @@ impl Table {
             metrics.closed(&pair, &end, event.time_ns);
             let waits = !flow.has_exchanges;
             let ticket = waits.then(|| self.waiting.over(&pair, flow.role, failure, event.time_ns)).flatten();
-            self.ended.put(event.ends, Ended { pair, ticket });
+            self.ended.put(event.ends, Over { pair, ticket });
         }
     }
 
     fn reset(&mut self, event: &Event, direction: ResetDirection, metrics: &mut FlowMetrics) {
         let flow = self.flows.get(&event.ends).and_then(|flow| flow.pair.as_ref());
-        if let Some(pair) = flow.or_else(|| self.ended.peek(&event.ends).map(|ended| &ended.pair)) {
+        if let Some(pair) = flow.or_else(|| self.ended.get(&event.ends).map(|over| &over.pair)) {
             metrics.reset(pair, direction, event.time_ns);
         }
     }
@@ -456,11 +446,11 @@ impl Table {
             flow.has_exchanges = true;
             return flow.pair.clone();
         }
-        if let Some(ended) = self.ended.get_mut(ends) {
-            if let Some(ticket) = ended.ticket.take() {
+        if let Some(over) = self.ended.get_mut(ends) {
+            if let Some(ticket) = over.ticket.take() {
                 self.waiting.used(&ticket);
             }
-            return Some(Arc::clone(&ended.pair));
+            return Some(Arc::clone(&over.pair));
         }
         self.pair(ends, Some(role), Some(service()), at, names)
     }

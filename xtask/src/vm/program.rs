@@ -38,7 +38,8 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// Where Debian's packages add to Python, and how the names of what the tests need of it begin.
-const PYTHON_PACKAGES: (&str, [&str; 2]) = ("/usr/lib/python3/dist-packages", ["grpc", "gunicorn"]);
+const PYTHON_PACKAGES: (&str, [&str; 3]) =
+    ("/usr/lib/python3/dist-packages", ["grpc", "gunicorn", "pkg_resources"]);
 
 /// What scripts take for granted.
 const BASICS: &[&str] = &[

@@ -21,8 +21,8 @@ impl Table {
             }
             Some(_) => {}
             None => {
-                if let Some(ended) = self.ended.peek_mut(ends) {
-                    ended.pair = called(&ended.pair);
+                if let Some(over) = self.ended.get_mut(ends) {
+                    over.pair = called(&over.pair);
                 }
             }
         }
