@@ -9,11 +9,12 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 23] = [
+const FILES: [(&str, &str); 24] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
     ("Client.java", include_str!("../fixtures/Client.java")),
+    ("Https.cs", include_str!("../fixtures/Https.cs")),
     ("chain.py", include_str!("../fixtures/chain.py")),
     ("chain.js", include_str!("../fixtures/chain.js")),
     ("log_server.py", include_str!("../fixtures/log_server.py")),
