@@ -14,6 +14,7 @@ const FILES: [(&str, &str); 24] = [
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
     ("Client.java", include_str!("../fixtures/Client.java")),
+    ("Https.cs", include_str!("../fixtures/Https.cs")),
     ("chain.py", include_str!("../fixtures/chain.py")),
     ("chain.js", include_str!("../fixtures/chain.js")),
     ("log_server.py", include_str!("../fixtures/log_server.py")),

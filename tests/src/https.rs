@@ -50,6 +50,35 @@ impl Certificate {
         self.directory().join("certificate.pem")
     }
 
+    /// Makes a file of PKCS #12 of both, without a password.
+    ///
+    /// # Panics
+    /// When that does not work.
+    #[must_use]
+    pub fn pkcs12(&self) -> PathBuf {
+        let (key, both) = (self.directory().join("key.pem"), self.directory().join("both.p12"));
+        let mut export = program("openssl");
+        export
+            .args(["pkcs12", "-export", "-passout", "pass:", "-inkey"])
+            .arg(key)
+            .arg("-in")
+            .arg(self.path());
+        let _ = Process::start(export.arg("-out").arg(&both)).succeed(60);
+        both
+    }
+
+    /// Gets pages of a server that has it by a curl, one after the other on one connection; what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn get(&self, port: u16, curl: &mut Command, arguments: &[&str], paths: &[&str]) -> String {
+        reach(curl, port).arg("--cacert").arg(self.path()).args(arguments);
+        curl.args(paths.iter().map(|path| format!("https://shop.test{path}")));
+        Process::start(curl).succeed(60)
+    }
+
     /// Writes a script in which `DIRECTORY` stands for where key and certificate are; its path.
     ///
     /// # Panics
@@ -85,6 +114,16 @@ impl Nginx {
         Self::run(None, protocols, listen)
     }
 
+    /// Starts another nginx than the system's.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    #[track_caller]
+    #[must_use]
+    pub fn start_as(nginx: &mut Command, protocols: &str) -> Self {
+        Self::run_as(nginx, "nginx".to_owned(), Certificate::new(), None, protocols, "")
+    }
+
     /// Starts it in a network namespace.
     ///
     /// # Panics
@@ -97,8 +136,22 @@ impl Nginx {
 
     #[track_caller]
     fn run(netns: Option<&Netns>, protocols: &str, listen: &str) -> Self {
-        let certificate = Certificate::new();
-        let (port, name) = (free_port(), unique("nginx"));
+        let (certificate, name) = (Certificate::new(), unique("nginx"));
+        let copied = copy("nginx", certificate.directory(), &name);
+        let mut nginx = netns.map_or_else(|| Command::new(&copied), |netns| netns.command(&copied));
+        Self::run_as(nginx.args(["-e", "stderr"]), name, certificate, netns, protocols, listen)
+    }
+
+    #[track_caller]
+    fn run_as(
+        nginx: &mut Command,
+        name: String,
+        certificate: Certificate,
+        netns: Option<&Netns>,
+        protocols: &str,
+        listen: &str,
+    ) -> Self {
+        let port = free_port();
         let directory = certificate.directory();
         let config = directory.join("nginx.conf");
         let text = format!(
@@ -117,9 +170,7 @@ impl Nginx {
             address = if netns.is_some() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST },
         );
         std::fs::write(&config, text).expect("write nginx.conf");
-        let copied = copy("nginx", directory, &name);
-        let mut command = netns.map_or_else(|| Command::new(&copied), |netns| netns.command(&copied));
-        let mut process = Process::start(command.arg("-c").arg(&config).arg("-e").arg("stderr"));
+        let mut process = Process::start(nginx.arg("-c").arg(&config));
         let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         wait_until("nginx to listen", patience(20), || {
             if let Some(status) = process.ended() {
@@ -132,7 +183,7 @@ impl Nginx {
 
     /// Has curl take this for every server.
     pub fn reach<'a>(&self, curl: &'a mut Command) -> &'a mut Command {
-        curl.args(["-sS", "--noproxy", "*", "--connect-to"]).arg(format!("::127.0.0.1:{}", self.port))
+        reach(curl, self.port)
     }
 
     /// Gets pages by one curl, one after the other on one connection; what it printed.
@@ -152,8 +203,11 @@ impl Nginx {
     #[track_caller]
     #[must_use]
     pub fn get(&self, curl: &mut Command, arguments: &[&str], paths: &[&str]) -> String {
-        self.reach(curl).arg("--cacert").arg(self.certificate.path()).args(arguments);
-        curl.args(paths.iter().map(|path| format!("https://shop.test{path}")));
-        Process::start(curl).succeed(60)
+        self.certificate.get(self.port, curl, arguments, paths)
     }
+}
+
+/// Has curl take a port of this host for every server.
+fn reach(curl: &mut Command, port: u16) -> &mut Command {
+    curl.args(["-sS", "--noproxy", "*", "--connect-to"]).arg(format!("::127.0.0.1:{port}"))
 }

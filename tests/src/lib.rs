@@ -10,6 +10,8 @@
 //! - `SENSOR_TEST_REQUESTS`: how many requests each test of a chain of services makes, 500 by default.
 //! - `SENSOR_TEST_PATIENCE`: a factor on all time limits, for slow machines.
 //! - `NODE_PATH`: the packages of npm that programs of Node.js need, which `cargo xtask test` installs.
+//! - `SENSOR_TEST_DEBIAN_11`, `SENSOR_TEST_NODE_16`, `SENSOR_TEST_DOTNET`: a directory with programs of Debian 11, the program of
+//!   Node.js 16 and that of .NET 8, which `cargo xtask test` installs.
 //! - `SENSOR_TEST_FIXTURES`: a directory made by the program `fixtures`, where there is no Java compiler.
 
 pub mod api_server;
@@ -18,12 +20,14 @@ pub mod cards;
 pub mod client;
 pub mod cluster;
 pub mod deploy;
+pub mod dotnet;
 pub mod fixtures;
 pub mod flows;
 pub mod front;
 pub mod grpc;
 pub mod http2;
 pub mod https;
+pub mod installed;
 pub mod kills;
 pub mod link;
 pub mod logs;
@@ -32,6 +36,7 @@ pub mod metrics;
 pub mod netns;
 pub mod node;
 pub mod parallel;
+pub mod plaintext;
 pub mod pods;
 pub mod process;
 pub mod prometheus;

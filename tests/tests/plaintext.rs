@@ -1,6 +1,6 @@
 //! What is inside TLS, read where programs hand it to OpenSSL: the same exchanges as without TLS, each on its own socket.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -11,21 +11,10 @@ use tempfile::TempDir;
 use tests::calls::{Calls, Role, calls};
 use tests::cards::{card, masked};
 use tests::https::{Certificate, Nginx};
-use tests::link::free_port;
+use tests::plaintext::{Node, expect_node, expect_python, sensor, untold};
 use tests::process::{Process, program};
-use tests::sensor::{Options, Sensor, lost};
-use tests::spans::Span;
+use tests::sensor::Options;
 use tests::wait::{load_seconds, patience, wait_until};
-
-fn sensor() -> Sensor {
-    Options::default().capture("tls", "true").spans().start()
-}
-
-/// What of TLS was not told.
-fn untold(sensor: &Sensor) -> Calls {
-    let causes = ["tls_no_socket", "tls_unclear", "tls_busy"];
-    lost(&sensor.metrics()).into_iter().filter(|(cause, _)| causes.contains(&cause.as_str())).collect()
-}
 
 #[test]
 fn curl_and_nginx() {
@@ -84,100 +73,21 @@ fn cards_are_masked_before_they_leave_the_kernel() {
     });
 }
 
-/// Lines of a client: what it asked for, and from which port.
-fn told(text: &str) -> BTreeMap<String, String> {
-    text.lines()
-        .filter_map(|line| line.split_once(' '))
-        .map(|(path, port)| (path.to_owned(), port.to_owned()))
-        .collect()
-}
-
-/// Each path was asked for from the port that the client and the server tell.
-fn expect_ports(spans: &[Span], told: &BTreeMap<String, String>) {
-    let seen: BTreeMap<String, String> =
-        spans.iter().map(|span| (span.path().to_owned(), span.attribute("client.port").to_owned())).collect();
-    assert_eq!(seen, *told);
-}
-
 /// A thread a connection, all at once: Python, whose OpenSSL has the socket, as nginx's has.
 #[test]
 fn a_hundred_connections_of_python_and_nginx() {
     let server = Nginx::start("TLSv1.2 TLSv1.3", "");
     let sensor = sensor();
-    let text = "import http.client, ssl, threading\n\
-         context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
-         context.check_hostname = False\n\
-         ready, lines = threading.Barrier(100), []\n\
-         def one(number):\n\
-        \x20   connection = http.client.HTTPSConnection('127.0.0.1', PORT, context=context, timeout=60)\n\
-        \x20   connection.connect()\n\
-        \x20   ready.wait()\n\
-        \x20   for turn in range(3):\n\
-        \x20       path = f'/c/n{number}t{turn}'\n\
-        \x20       connection.request('GET', path)\n\
-        \x20       port = connection.getresponse().read().decode()\n\
-        \x20       assert port == str(connection.sock.getsockname()[1])\n\
-        \x20       lines.append(f'{path} {port}')\n\
-         threads = [threading.Thread(target=one, args=[number]) for number in range(100)]\n\
-         [thread.start() for thread in threads]\n\
-         [thread.join() for thread in threads]\n\
-         print(*lines, sep='\\n')\n";
-    let script = server.certificate.script(".py", &text.replace("PORT", &server.port.to_string()));
-    let told = told(&Process::start(program("python3").arg(script)).succeed(120));
-    assert_eq!(told.len(), 300);
-    expect_ports(&sensor.expect_spans(Role::Server, server.port, 300), &told);
-    let _ = sensor.expect_spans(Role::Client, server.port, 300);
+    expect_python(&sensor, &server, &mut program("python3"));
     assert_eq!(untold(&sensor), Calls::new());
 }
 
 /// One thread for all connections, and an OpenSSL that never touches a socket: Node.js, which has it in its program.
 #[test]
 fn a_hundred_connections_of_node() {
-    let certificate = Certificate::new();
-    let ports = [free_port(), free_port()];
-    let server = certificate.script(
-        ".js",
-        "const https = require('https'), fs = require('fs');\n\
-         const [key, cert] = ['key', 'certificate'].map(name => fs.readFileSync(`DIRECTORY/${name}.pem`));\n\
-         let open = process.argv.slice(2).length;\n\
-         for (const port of process.argv.slice(2))\n\
-         \x20 https.createServer({key, cert, keepAliveTimeout: 60000}, (request, answer) => {\n\
-         \x20   if (request.url.startsWith('/missing')) answer.statusCode = 404;\n\
-         \x20   answer.end(String(request.socket.remotePort));\n\
-         \x20 }).listen(port, '127.0.0.1', () => { if (--open === 0) console.log('listening'); });\n",
-    );
-    let mut node = program("node");
-    let mut server = Process::start(node.arg(server).args(ports.map(|port| port.to_string())));
-    let _ = server.line("listening");
+    let server = Node::start(&mut program("node"));
     let sensor = sensor();
-    let client = certificate.script(
-        ".js",
-        "const https = require('https'), fs = require('fs');\n\
-         const ca = fs.readFileSync('DIRECTORY/certificate.pem'), ports = process.argv.slice(2);\n\
-         const agent = new https.Agent({keepAlive: true, maxSockets: 50, ca, servername: 'shop.test'});\n\
-         const get = number => new Promise((good, bad) => {\n\
-         \x20 const port = ports[number % ports.length], path = `/c/p${port}n${number}`;\n\
-         \x20 https.get({host: '127.0.0.1', port, path, agent, servername: 'shop.test'}, answer => {\n\
-         \x20   let body = '';\n\
-         \x20   answer.on('data', data => body += data);\n\
-         \x20   answer.on('end', () => { console.log(path, body); good(); });\n\
-         \x20 }).on('error', bad);\n\
-         });\n\
-         Promise.all([...Array(400).keys()].map(get)).then(() => process.exit(0),\n\
-         \x20 error => { console.error(error); process.exit(1); });\n",
-    );
-    let mut node = program("node");
-    let told = told(&Process::start(node.arg(client).args(ports.map(|port| port.to_string()))).succeed(120));
-    assert_eq!(told.len(), 400);
-    let mut served = Vec::new();
-    for port in ports {
-        served.extend(sensor.expect_spans(Role::Server, port, 200));
-        // The client's sockets are told apart by where they lead.
-        let spans = sensor.expect_spans(Role::Client, port, 200);
-        let start = format!("/c/p{port}n");
-        assert!(spans.iter().all(|span| span.path().starts_with(&start)), "port {port}: {spans:?}");
-    }
-    expect_ports(&served, &told);
+    expect_node(&sensor, &server, &mut program("node"));
     assert_eq!(untold(&sensor), Calls::new());
 }
 

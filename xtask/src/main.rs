@@ -1,6 +1,7 @@
 //! Everything a developer types: `cargo xtask <command>`.
 
 mod apt;
+mod archive;
 mod bench;
 mod build_ebpf;
 mod command;
@@ -8,6 +9,7 @@ mod image;
 mod manifests;
 mod mounts;
 mod npm;
+mod pip;
 mod root;
 mod run;
 mod servers;

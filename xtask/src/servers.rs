@@ -29,6 +29,12 @@ pub(crate) const PROMETHEUS: Needed = Needed { package: "prometheus", programs: 
 pub(crate) const NODE: Needed = Needed { package: "nodejs", programs: &["node"] };
 pub(crate) const JDK: Needed =
     Needed { package: "default-jdk-headless", programs: &["java", "javac", "jlink"] };
+pub(crate) const MCS: Needed = Needed { package: "mono-mcs", programs: &["mcs"] };
+/// A library of the compiler's.
+pub(crate) const MONO_HTTP: Needed = Needed {
+    package: "libmono-system-net-http4.0-cil",
+    programs: &["/usr/lib/mono/4.5/System.Net.Http.dll"],
+};
 pub(crate) const GUNICORN: Needed = Needed { package: "gunicorn", programs: &["gunicorn"] };
 pub(crate) const NGHTTP2: Needed =
     Needed { package: "nghttp2", programs: &["nghttpd", "nghttpx", "nghttp", "h2load"] };

@@ -4,7 +4,6 @@
 //! the programs that the tests use. Init runs every test once for each way of capture, reports on a serial port of
 //! its own, and powers off. Nothing of the guest is a secret of xtask: `--shell` gives a person its console.
 
-mod archive;
 mod cpio;
 mod emulator;
 mod event;
@@ -18,7 +17,6 @@ mod payload;
 mod program;
 mod qemu;
 mod report;
-mod source;
 mod way;
 
 use std::fmt::Display;

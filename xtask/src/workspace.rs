@@ -1,8 +1,8 @@
 //! Where things are: the repository, its target directory, and the cache that outlives a clone.
 
-use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -104,6 +104,19 @@ pub(crate) fn cache() -> Result<PathBuf> {
             .join(".cache"),
     };
     Ok(base.join("lionpay-sensor"))
+}
+
+/// Removes a folder that may not be there.
+///
+/// # Errors
+/// It is there, and stays.
+pub(crate) fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The XDG specification tells programs to ignore relative paths.

@@ -112,7 +112,8 @@ pub struct Capture {
     /// counted. One of TLS whose plaintext is read counts twice.
     pub max_connections: u32,
     /// Whether what is inside TLS is read where programs hand it to OpenSSL: its functions `SSL_read` and `SSL_write` are
-    /// probed in each library and program that has them, which costs each call some microseconds.
+    /// probed in each library and program that has them, which costs each call some microseconds, and in some virtual machines
+    /// tens of them.
     pub tls: bool,
 }
 

@@ -14,6 +14,7 @@ mod routes;
 mod section;
 mod ship;
 mod statistics;
+mod tls;
 mod wrk;
 
 use anyhow::Result;
@@ -43,6 +44,8 @@ enum Measurement {
     Mask(mask::Options),
     /// Sending: all of the way from exchanges, lines and metrics to a receiver.
     Ship(ship::Options),
+    /// nginx under wrk by HTTPS, seen from outside and from inside.
+    Tls(tls::Options),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }
@@ -55,6 +58,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Some(Measurement::Logs(logs)) => logs::run(workspace, logs),
         Some(Measurement::Mask(mask)) => mask::run(workspace, mask),
         Some(Measurement::Ship(ship)) => ship::run(workspace, ship),
+        Some(Measurement::Tls(tls)) => tls::run(workspace, tls),
         Some(Measurement::Routes(routes)) => routes::run(workspace, routes),
         None => http::run(workspace, &options.http),
     }

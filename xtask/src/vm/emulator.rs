@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::source;
+use crate::archive::source;
 use crate::steps::Steps;
 use crate::{apt, root, servers};
 

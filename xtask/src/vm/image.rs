@@ -7,8 +7,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::kernel::{remove_dir, sha256};
+use super::kernel::sha256;
 use super::program::Files;
+use crate::workspace::remove_dir;
 
 /// Room on the disk for what tests write, beside the programs. In bytes; the image is sparse.
 const ROOM: u64 = 1 << 30;

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::kernel::remove_dir;
 use crate::command;
+use crate::workspace::remove_dir;
 
 const MODULES: &str = "java.base,java.logging,java.management,java.net.http,jdk.httpserver,jdk.crypto.ec";
 

@@ -7,14 +7,13 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sha2::{Digest as _, Sha256};
 
-use super::archive::{Archive, Package};
-use super::source;
 use super::way::Way;
+use crate::archive::{self, Archive, Package, source};
+use crate::workspace::remove_dir;
 
 /// One kernel of the matrix, named by its series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +85,7 @@ impl Kernel {
             let part = dir.join("root.part");
             remove_dir(&part)?;
             for package in &packages {
-                unpack(package, &part)?;
+                archive::unpack(package, &part)?;
             }
             fs::rename(&part, &root)?;
         }
@@ -169,13 +168,6 @@ fn version(dir: &Path) -> Result<String> {
     Ok(version.context("read SHA256SUMS: no version")?.to_owned())
 }
 
-fn unpack(package: &Path, root: &Path) -> Result<()> {
-    let status =
-        Command::new("dpkg-deb").arg("-x").args([package, root]).status().context("start dpkg-deb")?;
-    ensure!(status.success(), "dpkg-deb -x {} failed ({status})", package.display());
-    Ok(())
-}
-
 /// Packages of the older suites use `/boot` and `/lib`, those of the newer ones `/usr/lib/modules` for all.
 fn find(root: &Path, version: String) -> Result<Unpacked> {
     for folder in ["lib/modules", "usr/lib/modules"] {
@@ -197,16 +189,6 @@ pub(super) fn sha256(path: &Path) -> Result<String> {
     let mut file = File::open(path).with_context(|| format!("open {}", path.display()))?;
     io::copy(&mut file, &mut hasher).with_context(|| format!("read {}", path.display()))?;
     Ok(hasher.finalize().iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// Removes a folder that may not be there.
-pub(super) fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("remove {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

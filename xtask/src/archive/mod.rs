@@ -3,33 +3,35 @@
 //! The machine's own package state is neither read nor changed. Signatures of the index and checksums of the
 //! packages are apt's work; what is not signed by a key this machine trusts is refused.
 
+pub(crate) mod source;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::source::Mirror;
+use self::source::Mirror;
 use crate::command;
 
 /// One package as the signed index describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Package {
-    pub(super) name: String,
-    pub(super) version: String,
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
     /// Of the .deb file, lower-case hexadecimal.
-    pub(super) sha256: String,
+    pub(crate) sha256: String,
     depends: Vec<String>,
 }
 
 /// apt for one suite of one mirror, its state under one directory.
-pub(super) struct Archive {
+pub(crate) struct Archive {
     dir: PathBuf,
 }
 
 impl Archive {
     /// Fetches and verifies the suite's index.
-    pub(super) fn update(dir: &Path, mirror: &Mirror, suite: &str) -> Result<Self> {
+    pub(crate) fn update(dir: &Path, mirror: &Mirror, suite: &str) -> Result<Self> {
         fs::create_dir_all(dir.join("lists/partial"))?;
         fs::create_dir_all(dir.join("cache/archives/partial"))?;
         fs::write(dir.join("mirror.sources"), mirror.source(suite))?;
@@ -46,13 +48,13 @@ impl Archive {
     }
 
     /// What the index says of a package; the newest version where there are several.
-    pub(super) fn show(&self, name: &str) -> Result<Package> {
+    pub(crate) fn show(&self, name: &str) -> Result<Package> {
         let text = command::output(self.command("apt-cache").args(["show", "--no-all-versions", name]))?;
         Package::parse(&text).with_context(|| format!("read the index entry of package {name}"))
     }
 
     /// Downloads one package into a directory and returns its path. apt compares the checksum with the index.
-    pub(super) fn download(&self, package: &Package, into: &Path) -> Result<PathBuf> {
+    pub(crate) fn download(&self, package: &Package, into: &Path) -> Result<PathBuf> {
         let wanted = format!("{}={}", package.name, package.version);
         command::output(self.command("apt-get").args(["download", &wanted]).current_dir(into))?;
         // The version in the name is escaped by apt's own rules, so only the package's name is compared.
@@ -91,7 +93,7 @@ impl Archive {
 
 impl Package {
     /// The packages it depends on, first alternative of each, whose name passes.
-    pub(super) fn depends(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    pub(crate) fn depends(&self, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         self.depends.iter().filter(|d| wanted(d)).cloned().collect()
     }
 
@@ -108,6 +110,14 @@ impl Package {
             depends: field("Depends").unwrap_or_default().split(',').filter_map(first_name).collect(),
         })
     }
+}
+
+/// Unpacks a package's file.
+///
+/// # Errors
+/// It is none, or there is no room.
+pub(crate) fn unpack(file: &Path, into: &Path) -> Result<()> {
+    command::output(Command::new("dpkg-deb").arg("-x").args([file, into])).map(drop)
 }
 
 /// `a (>= 1) | b` is `a`.

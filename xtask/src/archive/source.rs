@@ -1,6 +1,6 @@
 //! Which package mirror the machine's own apt configuration names.
 //!
-//! Kernels of other suites come from that same mirror with only the suite changed, so no host name is written
+//! Packages of other suites come from that same mirror with only the suite changed, so no host name is written
 //! into the project. Both formats of sources.list(5) are read: one-line and deb822.
 
 use std::fs;
@@ -10,15 +10,15 @@ use anyhow::{Context as _, Result, bail};
 
 /// A Debian archive: where it is, and by which key its index is signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mirror {
-    pub(super) uri: String,
+pub(crate) struct Mirror {
+    pub(crate) uri: String,
     /// The value of `Signed-By`, possibly many lines (a key can be written in place).
-    pub(super) signed_by: Option<String>,
+    pub(crate) signed_by: Option<String>,
 }
 
 impl Mirror {
     /// A deb822 source for one suite of this mirror: package index only, main component.
-    pub(super) fn source(&self, suite: &str) -> String {
+    pub(crate) fn source(&self, suite: &str) -> String {
         let mut text = format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: amd64\nTargets: Packages\n",
             self.uri
@@ -31,7 +31,7 @@ impl Mirror {
 }
 
 /// The first Debian mirror of this machine's apt configuration.
-pub(super) fn mirror() -> Result<Mirror> {
+pub(crate) fn mirror() -> Result<Mirror> {
     let codename = codename(&fs::read_to_string("/etc/os-release").unwrap_or_default());
     let found = source_files()?
         .iter()
@@ -45,13 +45,13 @@ pub(super) fn mirror() -> Result<Mirror> {
         Some(mirror) => Ok(mirror),
         None => bail!(
             "apt's configuration names no Debian mirror with the component main\n\
-             hint: kernels come from the mirror in /etc/apt/sources.list or sources.list.d; add a Debian one there"
+             hint: kernels and older programs come from the mirror in /etc/apt/sources.list or sources.list.d; add a Debian one there"
         ),
     }
 }
 
 /// The files of the machine's apt configuration that name sources.
-pub(super) fn source_files() -> Result<Vec<PathBuf>> {
+pub(crate) fn source_files() -> Result<Vec<PathBuf>> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     let parts = Path::new("/etc/apt/sources.list.d");
     if parts.is_dir() {
@@ -65,7 +65,7 @@ pub(super) fn source_files() -> Result<Vec<PathBuf>> {
 }
 
 /// The suite with newer versions of some packages of this machine's release.
-pub(super) fn backports() -> Result<String> {
+pub(crate) fn backports() -> Result<String> {
     let codename = codename(&fs::read_to_string("/etc/os-release").unwrap_or_default());
     if codename.is_empty() {
         bail!("/etc/os-release names no release, so it has no backports");
