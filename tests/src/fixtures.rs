@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 /// Names and texts of the fixtures.
-const FILES: [(&str, &str); 24] = [
+const FILES: [(&str, &str); 25] = [
     ("server.py", include_str!("../fixtures/server.py")),
     ("server.js", include_str!("../fixtures/server.js")),
     ("Server.java", include_str!("../fixtures/Server.java")),
