@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 pub use self::lost::lost;
 pub use self::options::Options;
-pub use self::program::{Exclusive, ROUTES, binary, exclusive, own_name, require_root, routes_allowed, run};
+pub use self::program::{Exclusive, binary, exclusive, own_name, require_root, run};
 use crate::metrics::Metrics;
 use crate::process::Process;
 use crate::spans::{self, Span};

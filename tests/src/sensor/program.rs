@@ -1,13 +1,9 @@
-//! Its program, who may run it, and which ways in it has here.
+//! Its program, and who may run it.
 
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
-
-use tempfile::TempDir;
-
-use super::Options;
 
 /// The sensor's program: `SENSOR_BIN`, else the release build beside the test's own build.
 ///
@@ -68,24 +64,4 @@ pub fn exclusive() -> Exclusive {
     let file = File::create(&path).unwrap_or_else(|error| panic!("make {}: {error}", path.display()));
     file.lock().unwrap_or_else(|error| panic!("lock {}: {error}", path.display()));
     Exclusive(file)
-}
-/// The ways in, of which `capture.route` can name one.
-pub const ROUTES: [&str; 3] = ["fentry", "socket", "syscall"];
-
-/// The ways in that this kernel allows, by `sensor check` with each.
-///
-/// # Panics
-/// When `sensor check` cannot be run.
-#[must_use]
-pub fn routes_allowed() -> Vec<&'static str> {
-    require_root();
-    let directory = TempDir::new().expect("make a directory");
-    let config = directory.path().join("sensor.yaml");
-    let allowed = |route: &&str| {
-        std::fs::write(&config, Options::default().capture("route", route).config())
-            .expect("write a configuration");
-        let output = Command::new(binary()).arg("check").arg("--config").arg(&config).output();
-        output.expect("run sensor check").status.success()
-    };
-    ROUTES.into_iter().filter(allowed).collect()
 }
