@@ -181,6 +181,15 @@ impl Nginx {
         Self { _process: process, name, port, certificate }
     }
 
+    /// Writes a script as [`Certificate::script`] does, in which `PORT` stands for where it listens; its path.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn script(&self, end: &str, text: &str) -> PathBuf {
+        self.certificate.script(end, &text.replace("PORT", &self.port.to_string()))
+    }
+
     /// Has curl take this for every server.
     pub fn reach<'a>(&self, curl: &'a mut Command) -> &'a mut Command {
         reach(curl, self.port)

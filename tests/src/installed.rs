@@ -11,7 +11,7 @@ use std::process::Command;
 #[track_caller]
 #[must_use]
 pub fn debian_11_libraries() -> String {
-    let root = told("SENSOR_TEST_DEBIAN_11");
+    let root = installed("SENSOR_TEST_DEBIAN_11");
     let folder = format!("{}-linux-gnu", std::env::consts::ARCH);
     ["lib", "usr/lib"].map(|lib| root.join(lib).join(&folder).display().to_string()).join(":")
 }
@@ -23,7 +23,7 @@ pub fn debian_11_libraries() -> String {
 #[track_caller]
 #[must_use]
 pub fn debian_11(path: &str) -> Command {
-    let root = told("SENSOR_TEST_DEBIAN_11");
+    let root = installed("SENSOR_TEST_DEBIAN_11");
     let mut command = Command::new(root.join(path));
     command.env("LD_LIBRARY_PATH", debian_11_libraries()).env("PYTHONHOME", root.join("usr"));
     command
@@ -36,7 +36,7 @@ pub fn debian_11(path: &str) -> Command {
 #[track_caller]
 #[must_use]
 pub fn node_16() -> Command {
-    Command::new(told("SENSOR_TEST_NODE_16"))
+    Command::new(installed("SENSOR_TEST_NODE_16"))
 }
 
 /// The program that runs those of .NET 8.
@@ -46,11 +46,11 @@ pub fn node_16() -> Command {
 #[track_caller]
 #[must_use]
 pub fn dotnet() -> Command {
-    Command::new(told("SENSOR_TEST_DOTNET"))
+    Command::new(installed("SENSOR_TEST_DOTNET"))
 }
 
 #[track_caller]
-fn told(variable: &str) -> PathBuf {
+fn installed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => PathBuf::from(path),
         None => {

@@ -40,10 +40,29 @@ pub fn told(text: &str) -> Told {
 /// # Panics
 /// When that is not so.
 #[track_caller]
-pub fn expect_ports(spans: &[Span], told: &Told) {
+fn expect_ports(spans: &[Span], told: &Told) {
     let seen: Told =
         spans.iter().map(|span| (span.path().to_owned(), span.attribute("client.port").to_owned())).collect();
     assert_eq!(seen, *told);
+}
+
+/// Two servers were asked for 200 pages each: they from the ports that the client tells, and the client each at the port that is in
+/// the path, `/c/p<port>n…`.
+///
+/// # Panics
+/// When that is not so.
+#[track_caller]
+pub fn expect_turns(sensor: &Sensor, ports: [u16; 2], told: &Told) {
+    assert_eq!(told.len(), 400);
+    let mut served = Vec::new();
+    for port in ports {
+        served.extend(sensor.expect_spans(Role::Server, port, 200));
+        // Its sockets are told apart by where they lead.
+        let spans = sensor.expect_spans(Role::Client, port, 200);
+        let start = format!("/c/p{port}n");
+        assert!(spans.iter().all(|span| span.path().starts_with(&start)), "port {port}: {spans:?}");
+    }
+    expect_ports(&served, told);
 }
 
 /// A hundred threads of this Python, each with a connection to nginx, all at once.
@@ -52,7 +71,9 @@ pub fn expect_ports(spans: &[Span], told: &Told) {
 /// When the sensor does not tell just what they did.
 #[track_caller]
 pub fn expect_python(sensor: &Sensor, server: &Nginx, python: &mut Command) {
-    let text = "import http.client, ssl, threading\n\
+    let script = server.script(
+        ".py",
+        "import http.client, ssl, threading\n\
          context = ssl.create_default_context(cafile='DIRECTORY/certificate.pem')\n\
          context.check_hostname = False\n\
          ready, lines = threading.Barrier(100), []\n\
@@ -69,8 +90,8 @@ pub fn expect_python(sensor: &Sensor, server: &Nginx, python: &mut Command) {
          threads = [threading.Thread(target=one, args=[number]) for number in range(100)]\n\
          [thread.start() for thread in threads]\n\
          [thread.join() for thread in threads]\n\
-         print(*lines, sep='\\n')\n";
-    let script = server.certificate.script(".py", &text.replace("PORT", &server.port.to_string()));
+         print(*lines, sep='\\n')\n",
+    );
     let told = told(&Process::start(python.arg(script)).succeed(120));
     assert_eq!(told.len(), 300);
     expect_ports(&sensor.expect_spans(Role::Server, server.port, 300), &told);
@@ -134,14 +155,5 @@ pub fn expect_node(sensor: &Sensor, server: &Node, node: &mut Command) {
     );
     let ports = server.ports.map(|port| port.to_string());
     let told = told(&Process::start(node.arg(script).args(ports)).succeed(120));
-    assert_eq!(told.len(), 400);
-    let mut served = Vec::new();
-    for port in server.ports {
-        served.extend(sensor.expect_spans(Role::Server, port, 200));
-        // The client's sockets are told apart by where they lead.
-        let spans = sensor.expect_spans(Role::Client, port, 200);
-        let start = format!("/c/p{port}n");
-        assert!(spans.iter().all(|span| span.path().starts_with(&start)), "port {port}: {spans:?}");
-    }
-    expect_ports(&served, &told);
+    expect_turns(sensor, server.ports, &told);
 }

@@ -27,7 +27,7 @@ fn asked(server: &Nginx, arguments: &[&str]) -> (Process, String) {
 
 /// A script in a file of its own, and its `service_name`.
 fn script_for(server: &Nginx, end: &str, text: &str) -> (PathBuf, String) {
-    let path = server.certificate.script(end, &text.replace("PORT", &server.port.to_string()));
+    let path = server.script(end, text);
     let name = path.file_name().expect("a name").to_string_lossy().into_owned();
     (path, name)
 }

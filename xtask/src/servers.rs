@@ -18,9 +18,9 @@ pub(crate) const NGINX: Needed = Needed { package: "nginx", programs: &["nginx"]
 pub(crate) const WRK: Needed = Needed { package: "wrk", programs: &["wrk"] };
 pub(crate) const CURL: Needed = Needed { package: "curl", programs: &["curl"] };
 pub(crate) const PYTHON: Needed = Needed { package: "python3", programs: &["python3"] };
-/// Its module is part of Python, and what it unpacks a package of its own.
+/// Its module is part of Python, and what it unpacks is in a package of Python's version: it is known by dpkg's list of its files.
 pub(crate) const PYTHON_VENV: Needed =
-    Needed { package: "python3-venv", programs: &["python3", "/usr/lib/python3.11/ensurepip/__init__.py"] };
+    Needed { package: "python3-venv", programs: &["python3", "/var/lib/dpkg/info/python3-venv.list"] };
 pub(crate) const NPM: Needed = Needed { package: "npm", programs: &["npm"] };
 pub(crate) const RUNC: Needed = Needed { package: "runc", programs: &["runc"] };
 pub(crate) const PERL: Needed = Needed { package: "perl", programs: &["perl"] };

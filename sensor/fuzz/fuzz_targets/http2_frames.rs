@@ -8,8 +8,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use sensor::protocol::{
-    Close, Connection, Direction, Endpoints, Event, FrameRecord, Signal, Stream, Task, Tracker,
-    TrackerConfig,
+    Close, Connection, Direction, Endpoints, Event, FrameRecord, Signal, Stream, Task, Tracker, TrackerConfig,
 };
 
 use frame::frame;

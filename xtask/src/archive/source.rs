@@ -32,7 +32,7 @@ impl Mirror {
 
 /// The first Debian mirror of this machine's apt configuration.
 pub(crate) fn mirror() -> Result<Mirror> {
-    let codename = codename(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    let codename = codename();
     let found = source_files()?
         .iter()
         .filter_map(|path| Some((path, fs::read_to_string(path).ok()?)))
@@ -66,14 +66,16 @@ pub(crate) fn source_files() -> Result<Vec<PathBuf>> {
 
 /// The suite with newer versions of some packages of this machine's release.
 pub(crate) fn backports() -> Result<String> {
-    let codename = codename(&fs::read_to_string("/etc/os-release").unwrap_or_default());
+    let codename = codename();
     if codename.is_empty() {
         bail!("/etc/os-release names no release, so it has no backports");
     }
     Ok(format!("{codename}-backports"))
 }
 
-fn codename(os_release: &str) -> String {
+/// This machine's release, or nothing.
+fn codename() -> String {
+    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let line = os_release.lines().find_map(|l| l.strip_prefix("VERSION_CODENAME="));
     line.unwrap_or_default().trim_matches('"').to_owned()
 }

@@ -78,7 +78,8 @@ impl Daemon {
 
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
-        while metrics::get(&self.url).is_err() {
+        // Before it captures it is not asked: the answer would come without a question.
+        while !self.output().contains("capturing") || metrics::get(&self.url).is_err() {
             if let Some(status) = self.process.try_wait().context("cannot wait for the sensor")? {
                 bail!("the sensor ended at its start: {status}\n{}", self.output());
             }

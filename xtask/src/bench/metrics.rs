@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+/// How many requests servers were seen to answer.
+pub(super) const SERVER_COUNT: &str = "http_server_request_duration_seconds_count";
+
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A page of 100 000 series has some 20 MB.
 const PAGE_MAX: u64 = 256 * 1024 * 1024;

@@ -21,7 +21,7 @@ pub(super) struct Nginx {
     /// Where the file is served.
     pub(super) port: u16,
     /// Where nginx tells its own counters, apart so that asking does not disturb the count.
-    status_port: u16,
+    pub(super) status_port: u16,
     is_https: bool,
     process: Child,
     _directory: TempDir,

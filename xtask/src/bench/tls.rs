@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 
 use super::daemon::Daemon;
+use super::metrics::{self, SERVER_COUNT};
 use super::nginx::Nginx;
 use super::statistics::Spread;
-use super::{machine, metrics, section, wrk};
+use super::{machine, section, wrk};
 use crate::workspace::Workspace;
 use crate::{mounts, run, servers};
 
-const REQUESTS: &str = "http_server_request_duration_seconds_count";
 const HANDSHAKES: &str = "tls_handshake_duration_seconds_count";
 const LOST: &str = "sensor_lost_total";
 const WARM_UP_SECONDS: u64 = 2;
@@ -100,10 +100,10 @@ fn measure(nginx: &Nginx, sensor: &Path, kind: Option<bool>, seconds: u64) -> Re
             ..Figures::default()
         };
         if let Some((daemon, before)) = daemon.zip(before) {
-            let page = daemon.settled_metrics(if kind == Some(true) { REQUESTS } else { HANDSHAKES })?;
+            let page = daemon.settled_metrics(if kind == Some(true) { SERVER_COUNT } else { HANDSHAKES })?;
             figures.cpu = (daemon.usage()?.cpu_seconds - before.cpu_seconds) * 1e6 / figures.served;
             let port = nginx.port.to_string();
-            figures.requests = metrics::sum(&page, REQUESTS, &[("server_port", &port)]);
+            figures.requests = metrics::sum(&page, SERVER_COUNT, &[("server_port", &port)]);
             figures.handshakes =
                 metrics::sum(&page, HANDSHAKES, &[("service_name", "nginx"), ("role", "server")]);
             figures.lost = metrics::sum(&page, LOST, &[]);

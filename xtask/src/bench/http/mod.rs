@@ -10,13 +10,13 @@ use clap::Args;
 
 use self::report::Round;
 use super::daemon::{Daemon, Target};
+use super::metrics::{self, SERVER_COUNT};
 use super::nginx::Nginx;
 use super::wrk::Load;
-use super::{machine, metrics, section, wrk};
+use super::{machine, section, wrk};
 use crate::workspace::Workspace;
 use crate::{mounts, run, servers};
 
-const SERVER_COUNT: &str = "http_server_request_duration_seconds_count";
 const CLIENT_COUNT: &str = "http_client_request_duration_seconds_count";
 const LOST: &str = "sensor_lost_total";
 /// Fills nginx's and the kernel's caches before anything is measured.

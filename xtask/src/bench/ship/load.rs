@@ -10,8 +10,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::sink::Sink;
 use crate::bench::daemon::Daemon;
+use crate::bench::metrics::{self, SERVER_COUNT};
 use crate::bench::nginx::Nginx;
-use crate::bench::{metrics, wrk};
+use crate::bench::wrk;
 use crate::command;
 
 /// What the load is to be at least.
@@ -64,7 +65,7 @@ pub(super) struct Load {
     pub(super) active_series: f64,
     /// Lines that were written.
     pub(super) lines: f64,
-    /// Exchanges that nginx served, on both sides.
+    /// Exchanges that nginx served, on both sides where both are captured.
     pub(super) exchanges: f64,
     /// Samples, lines and spans that the receiver took.
     pub(super) delivered: [f64; 3],
@@ -89,10 +90,10 @@ pub(super) fn measure(sensor: &Path, sink: &Sink, seconds: u32) -> Result<Load> 
     let nginx = Nginx::start()?;
     let daemon = Daemon::with(sensor, &settings, &["--logs", WRITER])?;
     let at_rest = daemon.usage()?;
-    // The question that waited for the sensor to start was asked before it could see it, and answered after.
-    let lost_before = lost(&daemon.metrics_when(|_| true)?);
+    // Whoever waited for an answer when the sensor began is none of the load's.
+    let lost_before = lost(&page_of_now(&daemon, &nginx)?);
     let lost = |page: &str| since(lost(page), &lost_before);
-    let served = nginx.requests()?;
+    let questions = nginx.requests()?;
     let start = Instant::now();
     let writers =
         (0..WRITERS).map(|_| Writer::start(directory.path(), seconds)).collect::<Result<Vec<_>>>()?;
@@ -100,8 +101,9 @@ pub(super) fn measure(sensor: &Path, sink: &Sink, seconds: u32) -> Result<Load> 
     wrk::scripted(&nginx.url(), u64::from(seconds), &lua)?;
     writers.into_iter().try_for_each(Writer::finish)?;
     let took = start.elapsed();
-    // The second question counts itself.
-    let exchanges = 2.0 * float((nginx.requests()? - served).saturating_sub(1));
+    // The last question counts itself. Of these the client's side is not captured.
+    let (all, questions) = (nginx.requests()?, questions + 1);
+    let exchanges = float(2 * all.saturating_sub(questions) + questions);
     let lines = f64::from(WRITERS * LINES_A_WRITER * seconds);
     let delivered =
         |page: &str, signal| metrics::sum(page, "sensor_ship_delivered_total", &[("signal", signal)]);
@@ -110,6 +112,7 @@ pub(super) fn measure(sensor: &Path, sink: &Sink, seconds: u32) -> Result<Load> 
         delivered(page, "logs") + delivered(page, "traces") + lost >= lines + exchanges
     })?;
     let usage = daemon.usage()?;
+    let lost = lost(&page_of_now(&daemon, &nginx)?);
     daemon.stop()?;
     Ok(Load {
         seconds: took.as_secs_f64(),
@@ -119,8 +122,25 @@ pub(super) fn measure(sensor: &Path, sink: &Sink, seconds: u32) -> Result<Load> 
         lines,
         exchanges,
         delivered: ["metrics", "logs", "traces"].map(|signal| delivered(&page, signal)),
-        lost: lost(&page),
+        lost,
     })
+}
+
+/// A page whose figures of what was lost are those of now. The sensor brings them up to date once a second: so they are once
+/// more was captured than when it had counted a question that was asked now.
+fn page_of_now(daemon: &Daemon, nginx: &Nginx) -> Result<String> {
+    let port = nginx.status_port.to_string();
+    let counted = |page: &str| metrics::sum(page, SERVER_COUNT, &[("server_port", &port)]);
+    let captured = |page: &str| metrics::sum(page, "sensor_events_total", &[]);
+    let before = counted(&daemon.metrics_when(|_| true)?);
+    nginx.requests()?;
+    let page = daemon.metrics_when(|page| counted(page) > before)?;
+    ensure!(counted(&page) > before, "the sensor does not count a question to nginx");
+    let before = captured(&page);
+    nginx.requests()?;
+    let page = daemon.metrics_when(|page| captured(page) > before)?;
+    ensure!(captured(&page) > before, "the sensor does not bring its figures up to date");
+    Ok(page)
 }
 
 /// What was lost from the capture to the receiver.
