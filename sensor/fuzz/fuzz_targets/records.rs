@@ -11,6 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Some(Record::Event(event)) => drop(format!("{event:?}")),
         Some(Record::Tls(head)) => assert!(head.bytes.len() < bytes.len()),
+        Some(Record::Path { path, .. }) => assert!(path.len() < bytes.len()),
         Some(Record::Fork { .. }) | None => {}
     }
     match decode_log(bytes) {

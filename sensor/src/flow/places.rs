@@ -105,7 +105,8 @@ impl Places {
     }
 
     /// A process's TLS hello to `address` asked for `name`, which is how it is called unless a lookup of that process has said
-    /// so: then `None`. Else what it is called by that; empty where there is no room for the name.
+    /// so: then `None`, as for a loopback address, where many others are. Else what it is called by that; empty where there is
+    /// no room for the name.
     pub fn learn_hello(
         &mut self,
         address: IpAddr,
@@ -113,7 +114,11 @@ impl Places {
         tgid: u32,
         now_ns: u64,
     ) -> Option<Arc<str>> {
-        let names = self.named.get(&address.to_canonical()).map_or(&[][..], Vec::as_slice);
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return None;
+        }
+        let names = self.named.get(&address).map_or(&[][..], Vec::as_slice);
         let mut own = names.iter().filter(|known| known.tgid == tgid && known.until_ns > now_ns);
         if own.any(|known| known.from == Source::Lookup) {
             return None;
@@ -309,6 +314,10 @@ mod tests {
             Some("d.example"),
             "what others looked up is theirs"
         );
+        for local in ["127.0.0.1", "::1", "::ffff:127.0.0.1"].map(ip) {
+            assert_eq!(hello(&mut places, local, "a.example", 1), None);
+            assert_eq!(places.name(local, Some(1), 1), None, "many others are there");
+        }
         places.learn(shared, &"looked.up".into(), 1, 300, 2);
         assert_eq!(places.name(shared, Some(1), 3).as_deref(), Some("looked.up"));
         assert_eq!(places.name(shared, Some(1), KEPT_SECONDS * SECOND_NS + 3).as_deref(), Some("looked.up"));
