@@ -251,6 +251,7 @@ fn ends_that_are_older_than_the_sensor_name_each_other() {
 #[test]
 fn a_hello_names_the_other_end() {
     let mut bench = Bench::new();
+    let ends = |port| Ends { remote: ([192, 0, 2, 1], 443).into(), ..ends(port) };
     let open = |bench: &mut Bench, port, time_ns| {
         bench.event(Event { task: by(2), ..event(What::Opened, ends(port), time_ns) });
     };
