@@ -19,7 +19,7 @@ const WORDS: usize = FIRST_BYTES / size_of::<u64>();
 /// In what an operation says: TLS may follow.
 const THEN_TLS: u16 = 0x8000;
 
-/// The entry of a connection that was named and may become TLS.
+/// Whether a connection was named and may become TLS.
 #[inline(always)]
 pub(crate) fn may_become_tls(connection: Option<*mut Connection>) -> bool {
     // SAFETY: the map returned a live entry.

@@ -67,14 +67,16 @@ fn template(segment: &str) -> Cow<'_, str> {
         None => segment.into(),
         // What was escaped with good reason must not come out bare.
         Some(template) if decoded != segment && !decoded.chars().all(is_plain) => {
-            if template.starts_with('{') && template.ends_with('}') && !template[1..].contains('{') {
-                template.into()
-            } else {
-                "{token}".into()
-            }
+            if is_placeholder(&template) { template.into() } else { "{token}".into() }
         }
         Some(template) => template.into(),
     }
+}
+
+/// Whether a template is one placeholder and nothing else.
+fn is_placeholder(template: &str) -> bool {
+    let name = template.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))
 }
 
 fn is_plain(character: char) -> bool {

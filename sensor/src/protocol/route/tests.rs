@@ -53,6 +53,8 @@ fn realistic_paths() {
         ("/report-2024.pdf", "/report-{id}.pdf"),
         ("/report-2024-final.pdf", "/report-2024-final.pdf"),
         ("/files/dir%2F12345-x%2F", "/files/{token}"),
+        // A placeholder, and an escaped brace at the end.
+        ("/files/2254-10-x%3B3}", "/files/{token}"),
         // UUIDs, also in company.
         ("/o/550e8400-e29b-41d4-a716-446655440000", "/o/{uuid}"),
         ("/o/550E8400-E29B-41D4-A716-446655440000.pdf", "/o/{uuid}.pdf"),
