@@ -3,8 +3,7 @@
 /// Bytes that are read together.
 pub const WORD: u32 = 8;
 
-pub(super) const HIGH: u64 = 0x8080_8080_8080_8080;
-pub(super) const LOW: u64 = 0x0101_0101_0101_0101;
+pub(super) use crate::bytes::{HIGH, LOW};
 
 /// The bytes at hand.
 pub trait Text {

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
 use serde_json::Value;
 
 use super::daemon::{Daemon, Target};
 use super::nginx::Nginx;
+use super::rounds::Rounds;
 use super::statistics::Spread;
 use super::{free_port, machine, metrics, section, wrk};
 use crate::workspace::Workspace;
@@ -24,20 +24,6 @@ const GOAL_CONNECTIONS: f64 = 0.93;
 const OPENED: &str = "tcp_connections_opened_total";
 const WARM_UP_SECONDS: u64 = 2;
 const START: Duration = Duration::from_secs(10);
-
-#[derive(Args)]
-#[group(id = "flows")]
-pub(crate) struct Options {
-    /// How often each is measured.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    rounds: u64,
-    /// How long each measurement takes.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    seconds: u64,
-    /// One round of two seconds, printed and not written into the page.
-    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
-    quick: bool,
-}
 
 /// The three ways to run, in the order of the columns.
 const KINDS: [Option<Target>; 3] = [None, Some(Target::Flows(false)), Some(Target::Flows(true))];
@@ -55,11 +41,11 @@ struct Figures {
     counted: f64,
 }
 
-pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, options: &Rounds) -> Result<()> {
     servers::ensure(&[servers::NGINX, servers::WRK, servers::IPERF3])?;
     mounts::ensure()?;
     run::build(workspace)?;
-    let (count, seconds) = if options.quick { (1, 2) } else { (options.rounds, options.seconds) };
+    let (count, seconds) = options.plan();
     let nginx = Nginx::start()?;
     let iperf = Iperf::start()?;
     load(&nginx, WARM_UP_SECONDS)?;

@@ -10,6 +10,7 @@ mod machine;
 mod mask;
 mod metrics;
 mod nginx;
+mod rounds;
 mod routes;
 mod section;
 mod ship;
@@ -37,7 +38,7 @@ enum Measurement {
     /// nginx under wrk, without and with the sensor (the default).
     Http(http::Options),
     /// iperf3, and wrk with a connection a request, without and with what is told of connections.
-    Flows(flows::Options),
+    Flows(rounds::Rounds),
     /// Lines to standard output, without and with the sensor, beside reading them from a file.
     Logs(logs::Options),
     /// Masking: in the kernel over the same capture without it, and in the daemon.
@@ -45,7 +46,7 @@ enum Measurement {
     /// Sending: all of the way from exchanges, lines and metrics to a receiver.
     Ship(ship::Options),
     /// nginx under wrk by HTTPS, seen from outside and from inside.
-    Tls(tls::Options),
+    Tls(rounds::Rounds),
     /// The ways of capture side by side, in a virtual machine.
     Routes(routes::Options),
 }

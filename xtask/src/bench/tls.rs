@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Args;
 
 use super::daemon::Daemon;
 use super::metrics::{self, SERVER_COUNT};
 use super::nginx::Nginx;
+use super::rounds::Rounds;
 use super::statistics::Spread;
 use super::{machine, section, wrk};
 use crate::workspace::Workspace;
@@ -20,20 +20,6 @@ const LOST: &str = "sensor_lost_total";
 const WARM_UP_SECONDS: u64 = 2;
 /// What `capture.tls` is in each of the three; none is no sensor.
 const KINDS: [Option<bool>; 3] = [None, Some(false), Some(true)];
-
-#[derive(Args)]
-#[group(id = "tls")]
-pub(crate) struct Options {
-    /// How often each is measured.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    rounds: u64,
-    /// How long each measurement takes.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
-    seconds: u64,
-    /// One round of two seconds, printed and not written into the page.
-    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
-    quick: bool,
-}
 
 /// One load of one kind in one round.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,11 +43,11 @@ struct Figures {
 /// On connections that stay, and with a connection a request; of each kind.
 type Round = [[Figures; 2]; 3];
 
-pub(super) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+pub(super) fn run(workspace: &Workspace, options: &Rounds) -> Result<()> {
     servers::ensure(&[servers::NGINX, servers::WRK, servers::OPENSSL])?;
     mounts::ensure()?;
     run::build(workspace)?;
-    let (count, seconds) = if options.quick { (1, 2) } else { (options.rounds, options.seconds) };
+    let (count, seconds) = options.plan();
     let nginx = Nginx::start_https()?;
     wrk::run(&nginx.url(), WARM_UP_SECONDS)?;
     let mut rounds = Vec::new();
