@@ -51,7 +51,7 @@ fuzz_target!(|blocks: Vec<Block<'_>>| {
                 path: None,
             },
         };
-        tracker.on_event(Event::Frames(record), &mut out);
+        tracker.on_event(&Event::Frames(record), &mut out);
     }
     tracker.finish(u64::MAX, &mut out);
     assert!(out.iter().all(|exchange| !exchange.method.is_empty()));

@@ -109,7 +109,7 @@ fn play(
         }
         What::Close { end_of_file } => {
             let close = Close { connection, time_ns: now_ns, end_of_file: *end_of_file, received, sent };
-            tracker.on_event(Event::Close(close), out);
+            tracker.on_event(&Event::Close(close), out);
             return;
         }
         What::Poll => {
@@ -118,12 +118,12 @@ fn play(
             for connection in ask {
                 let state = states[usize::try_from(connection.id).unwrap_or(0) % 8];
                 let streams = Some((state.received, state.sent));
-                tracker.on_event(Event::Progress(Progress { connection, streams }), out);
+                tracker.on_event(&Event::Progress(Progress { connection, streams }), out);
             }
             return;
         }
         What::Gone => {
-            tracker.on_event(Event::Progress(Progress { connection, streams: None }), out);
+            tracker.on_event(&Event::Progress(Progress { connection, streams: None }), out);
             return;
         }
         What::Expire => {
@@ -145,7 +145,7 @@ fn play(
     }
     let local = ([127, 0, 0, 1], 80).into();
     tracker.on_event(
-        Event::Head(Head {
+        &Event::Head(Head {
             connection,
             direction: if step.is_send { Direction::Send } else { Direction::Receive },
             continuation: step.is_continuation,

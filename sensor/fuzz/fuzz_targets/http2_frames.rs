@@ -69,7 +69,7 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
                     received: Stream::default(),
                     sent: Stream::default(),
                 };
-                tracker.on_event(Event::Close(close), &mut out);
+                tracker.on_event(&Event::Close(close), &mut out);
                 continue;
             }
             What::Expire => {
@@ -95,7 +95,7 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
                 path: None,
             },
         };
-        tracker.on_event(Event::Frames(record), &mut out);
+        tracker.on_event(&Event::Frames(record), &mut out);
     }
     tracker.finish(now_ns, &mut out);
     for exchange in &out {

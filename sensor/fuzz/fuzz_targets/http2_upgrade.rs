@@ -77,7 +77,7 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
                 task: TASK,
                 endpoints,
             };
-            tracker.on_event(Event::Frames(record), &mut out);
+            tracker.on_event(&Event::Frames(record), &mut out);
         };
         match step {
             Step::Message(number) => {
@@ -99,7 +99,7 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
                     task: TASK,
                     endpoints,
                 };
-                tracker.on_event(Event::Head(head), &mut out);
+                tracker.on_event(&Event::Head(head), &mut out);
             }
             Step::Call { is_request, is_lost, is_resync, stream, ends } => {
                 let block: &[u8] = if *is_request { &[0x82, 0x86, 0x84] } else { &[0x88] };
@@ -113,7 +113,7 @@ fuzz_target!(|input: (bool, Vec<Step<'_>>)| {
             Step::Close => {
                 let close =
                     Close { connection: CONNECTION, time_ns: now_ns, end_of_file: false, received, sent };
-                tracker.on_event(Event::Close(close), &mut out);
+                tracker.on_event(&Event::Close(close), &mut out);
                 // A number of a connection is never used again.
                 break;
             }

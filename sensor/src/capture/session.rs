@@ -189,18 +189,20 @@ impl Capture {
     }
 
     /// Hands all records that wait, up to `limit`, to `sink`.
-    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(Record<'_>)) -> Drained {
+    pub fn drain(&mut self, limit: usize, mut sink: impl FnMut(&Record<'_>)) -> Drained {
         let ring = self.events.get_mut();
         let mut drained = Drained::default();
         while drained.records < limit {
             let Some(item) = ring.next() else { break };
             match decode(&item) {
-                Some(Record::Path { connection, path }) => self.paths.learn(connection, path),
-                Some(Record::Event(mut event)) => {
-                    self.paths.complete(&mut event);
-                    sink(Record::Event(event));
+                Some(mut record) => {
+                    match &mut record {
+                        Record::Path { connection, path } => self.paths.learn(*connection, path),
+                        Record::Event(event) => self.paths.complete(event),
+                        Record::Tls(_) | Record::Exec { .. } | Record::Fork { .. } => {}
+                    }
+                    sink(&record);
                 }
-                Some(record) => sink(record),
                 None => self.rejected += 1,
             }
             drained.records += 1;

@@ -52,9 +52,9 @@ impl Waiting {
         now_ns: u64,
     ) -> Option<Ticket> {
         let (client, server) = match role {
-            Some(Role::Client) => (Arc::clone(&pair.service.name), peer(pair)),
+            Some(Role::Client) => (Arc::clone(&pair.service.name), peer(pair).into()),
             Some(Role::Server) if pair.peer_service.is_empty() => {
-                (peer(pair), Arc::clone(&pair.service.name))
+                (peer(pair).into(), Arc::clone(&pair.service.name))
             }
             _ => return None,
         };
@@ -97,7 +97,7 @@ impl Waiting {
         {
             for (over, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
                 let request = Request { count, failed: over.failed, ..Request::default() };
-                record(graph, &over.edge, request, now_ns);
+                record(graph, &over.edge.borrowed(), request, now_ns);
             }
         }
     }
@@ -120,12 +120,13 @@ impl Table {
         let failed = ErrorType::of(exchange).is_some();
         let is_known = !pair.peer_service.is_empty();
         let kind = if is_known { EdgeKind::Requests } else { EdgeKind::Virtual };
-        let service = Arc::clone(&observed.service_name);
+        let service = &*observed.service_name;
+        let host;
         let (client, server, request) = match exchange.role {
             Role::Client => {
-                let host = exchange.host.as_deref().and_then(Host::parse).map(|host| host.address);
-                let server = match host {
-                    Some(Address::Name(name)) if !is_known && pair.peer_name.is_empty() => name.into(),
+                host = exchange.host.as_deref().and_then(Host::parse).map(|host| host.address);
+                let server = match &host {
+                    Some(Address::Name(name)) if !is_known && pair.peer_name.is_empty() => name,
                     _ => peer(&pair),
                 };
                 let request = Request { count: 1, failed, client_ns: took, server_ns: None };
@@ -138,17 +139,17 @@ impl Table {
                 (peer(&pair), service, request)
             }
         };
-        let edge = Edge { client, server, server_service: Arc::clone(&pair.server_service), kind };
+        let edge = Edge { client, server, server_service: &*pair.server_service, kind };
         record(graph, &edge, request, exchange.end_ns);
     }
 }
 
 /// The other end by its best name.
-fn peer(pair: &Pair) -> Arc<str> {
-    [&pair.peer_service, &pair.peer_name]
+fn peer(pair: &Pair) -> &str {
+    [&*pair.peer_service, &*pair.peer_name, pair.network.name()]
         .into_iter()
         .find(|name| !name.is_empty())
-        .map_or_else(|| pair.network.name().into(), Arc::clone)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use hashbrown::Equivalent;
 use sensor_common::protocol::NetworkProtocol;
 
 use super::group::{Group, Values};
@@ -11,15 +12,30 @@ use super::{Labels, Sample, family};
 
 /// An edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Edge {
+pub struct Edge<S = Arc<str>> {
     /// Who asks.
-    pub client: Arc<str>,
+    pub client: S,
     /// Who is asked.
-    pub server: Arc<str>,
+    pub server: S,
     /// The Service whose address the client connected to, where the server has another name.
-    pub server_service: Arc<str>,
+    pub server_service: S,
     /// What is between them.
     pub kind: EdgeKind,
+}
+
+impl Edge {
+    /// The same, to be looked up.
+    #[must_use]
+    pub fn borrowed(&self) -> Edge<&str> {
+        let Self { client, server, server_service, kind } = self;
+        Edge { client, server, server_service, kind: *kind }
+    }
+}
+
+impl Equivalent<Edge> for Edge<&str> {
+    fn equivalent(&self, other: &Edge) -> bool {
+        *self == other.borrowed()
+    }
 }
 
 /// What an edge consists of.
@@ -101,15 +117,17 @@ pub fn graph(limit: usize) -> Graph {
 }
 
 /// Adds a request to an edge.
-pub fn record(graph: &mut Graph, edge: &Edge, request: Request, now_ns: u64) {
+pub fn record(graph: &mut Graph, edge: &Edge<&str>, request: Request, now_ns: u64) {
     let make = || {
+        let Edge { client, server, server_service, kind } = *edge;
         let labels = Labels::new([
-            ("client", Cow::Borrowed(&*edge.client)),
-            ("server", Cow::Borrowed(&*edge.server)),
-            ("server_k8s_service_name", Cow::Borrowed(&*edge.server_service)),
-            ("connection_type", Cow::Borrowed(edge.kind.name())),
+            ("client", Cow::Borrowed(client)),
+            ("server", Cow::Borrowed(server)),
+            ("server_k8s_service_name", Cow::Borrowed(server_service)),
+            ("connection_type", Cow::Borrowed(kind.name())),
         ]);
-        (edge.clone(), labels)
+        let [client, server, server_service] = [client, server, server_service].map(Arc::from);
+        (Edge { client, server, server_service, kind }, labels)
     };
     let values = graph.values(edge, now_ns, make);
     values.requests += request.count;
@@ -132,12 +150,7 @@ mod tests {
     #[test]
     fn both_ends_of_a_request_are_one_request() {
         let mut graph = graph(10);
-        let edge = Edge {
-            client: "shop".into(),
-            server: "bank".into(),
-            server_service: "".into(),
-            kind: EdgeKind::Requests,
-        };
+        let edge = Edge { client: "shop", server: "bank", server_service: "", kind: EdgeKind::Requests };
         let client = Request { count: 1, failed: true, client_ns: Some(7), server_ns: None };
         record(&mut graph, &edge, client, 1);
         record(&mut graph, &edge, Request { server_ns: Some(5), ..Request::default() }, 1);

@@ -162,7 +162,7 @@ impl Pipeline {
                 self.requests.told(now_ns);
                 // Until then the answers wait, for the records they may be ahead of.
                 for answer in self.answers.drain(..) {
-                    self.tracker.on_event(Event::Progress(answer), &mut self.exchanges);
+                    self.tracker.on_event(&Event::Progress(answer), &mut self.exchanges);
                 }
             }
             // First what is told of connections: exchanges are named by it.
@@ -252,11 +252,11 @@ impl Pipeline {
         let drained = capture.drain(RECORDS_AT_ONCE, |record| match record {
             Record::Tls(head) => {
                 own.tls();
-                handshakes.on_head(&head);
+                handshakes.on_head(head);
             }
             Record::Event(event) => {
-                own.event(&event);
-                if let Event::Close(close) = &event {
+                own.event(event);
+                if let Event::Close(close) = event {
                     handshakes.on_close(close);
                 }
                 tracker.on_event(event, exchanges);
@@ -264,13 +264,13 @@ impl Pipeline {
             }
             // The capture keeps it, and puts it into the events.
             Record::Path { .. } => {}
-            Record::Exec { tgid, cgroup, executable, arguments } => {
+            &Record::Exec { tgid, cgroup, executable, arguments } => {
                 own.process();
                 joiner.process_started(tgid);
                 processes.exec(tgid, cgroup, executable, arguments);
                 started.push(tgid);
             }
-            Record::Fork { child, parent, is_followed } => {
+            &Record::Fork { child, parent, is_followed } => {
                 own.process();
                 joiner.process_started(child);
                 let is_known = processes.fork(child, parent).is_some();

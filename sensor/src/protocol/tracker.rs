@@ -88,18 +88,18 @@ impl Tracker {
     ///
     /// [`Event::Progress`] answers what [`Tracker::due`] asked. Best read the kernel's state first, then take all
     /// events that are in the ring buffer, and give the answer then: so it is not ahead of the events.
-    pub fn on_event(&mut self, event: Event<'_>, out: &mut Vec<Exchange>) {
+    pub fn on_event(&mut self, event: &Event<'_>, out: &mut Vec<Exchange>) {
         match event {
-            Event::Head(head) => self.on_head(&head, out),
+            Event::Head(head) => self.on_head(head, out),
             Event::Frames(record) => {
                 let Self { config, http2, counts, signals, .. } = self;
                 http2.on_frames(
-                    &record,
+                    record,
                     &mut http2::Context { out, losses: counts, signals, has_signals: config.has_signals },
                 );
             }
-            Event::Close(close) => self.on_close(&close, out),
-            Event::Progress(progress) => self.on_progress(&progress, out),
+            Event::Close(close) => self.on_close(close, out),
+            Event::Progress(progress) => self.on_progress(progress, out),
         }
     }
 

@@ -80,7 +80,7 @@ impl Bench {
                 path: None,
             },
         };
-        self.tracker.on_event(Event::Frames(record), &mut self.out);
+        self.tracker.on_event(&Event::Frames(record), &mut self.out);
     }
 
     fn receive(&mut self, ms: u64, bytes: &[u8]) {
@@ -99,7 +99,7 @@ impl Bench {
             received: Stream::default(),
             sent: Stream::default(),
         };
-        self.tracker.on_event(Event::Close(close), &mut self.out);
+        self.tracker.on_event(&Event::Close(close), &mut self.out);
     }
 
     fn only(&mut self) -> Exchange {

@@ -117,7 +117,7 @@ fn a_half_closed_connection_still_answers() {
     // A kernel that tells a server of its client's half-close must not end the exchange by it.
     let Some(Recorded::Close(close)) = bench.kernel.close(1) else { panic!("a request waits") };
     let end_of_file = super::super::Event::Close(super::super::Close { end_of_file: true, ..close });
-    bench.tracker.on_event(end_of_file, &mut bench.out);
+    bench.tracker.on_event(&end_of_file, &mut bench.out);
     assert!(bench.exchanges().is_empty());
     bench.response(50, OK);
     assert_eq!(times(&bench.only()), [0, 0, 50, 50, 50]);

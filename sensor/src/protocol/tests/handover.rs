@@ -32,7 +32,7 @@ impl Bench {
             task: Task { tgid: 1, tid: 1, comm: [0; 16] },
             endpoints: Endpoints { local, remote: local, netns: 1, cookie: None, path: None },
         };
-        self.tracker.on_event(Event::Frames(record), &mut self.out);
+        self.tracker.on_event(&Event::Frames(record), &mut self.out);
         self
     }
 

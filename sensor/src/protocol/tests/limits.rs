@@ -25,7 +25,7 @@ fn tell(
         task: kernel::TASK,
         endpoints: kernel::endpoints(),
     };
-    tracker.on_event(Event::Head(head), out);
+    tracker.on_event(&Event::Head(head), out);
 }
 
 #[test]

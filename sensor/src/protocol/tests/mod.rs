@@ -93,7 +93,7 @@ impl Bench {
         self.tracker.due(ms * MS, &mut ask);
         for _ in ask {
             let event = self.kernel.progress();
-            self.tracker.on_event(event.event(), &mut self.out);
+            self.tracker.on_event(&event.event(), &mut self.out);
         }
         self
     }
@@ -103,7 +103,7 @@ impl Bench {
             if self.drops > 0 {
                 self.drops -= 1;
             } else {
-                self.tracker.on_event(event.event(), &mut self.out);
+                self.tracker.on_event(&event.event(), &mut self.out);
             }
         }
         self

@@ -45,7 +45,7 @@ fn an_answer_ahead_of_the_events_does_no_harm() {
         .collect();
     let progress = bench.kernel.progress();
     bench.tell(Some(events[0].clone()));
-    bench.tracker.on_event(progress.event(), &mut bench.out);
+    bench.tracker.on_event(&progress.event(), &mut bench.out);
     bench.tell(Some(events[1].clone()));
     assert_eq!(briefs(&bench.exchanges()), ["GET /1 200 Complete"]);
     assert_eq!(bench.losses(), []);
@@ -64,7 +64,7 @@ fn answers_show_that_a_response_was_lost() {
 fn answers_about_nothing_are_ignored() {
     let mut bench = Bench::server();
     let connection = Connection { id: 99, key: 99 };
-    bench.tracker.on_event(Event::Progress(Progress { connection, streams: None }), &mut bench.out);
+    bench.tracker.on_event(&Event::Progress(Progress { connection, streams: None }), &mut bench.out);
     assert_eq!((bench.exchanges().len(), bench.losses()), (0, vec![]));
 }
 
