@@ -57,6 +57,11 @@ fn lints(workspace: &Workspace, suite: &mut Suite) {
     // aborts on panic, which a crate without the standard library needs.
     let clippy = ["clippy", "--package", "sensor-ebpf", "--all-targets", "--profile", "bpf"];
     suite.check("clippy, eBPF", workspace.cargo().args(clippy).args(deny_warnings));
+    // A workspace of their own, which nothing else builds.
+    let fuzz = ["--manifest-path", "sensor/fuzz/Cargo.toml"];
+    suite.check("rustfmt, fuzz targets", workspace.cargo().arg("fmt").args(fuzz).arg("--check"));
+    let clippy = ["clippy", "--all-targets"];
+    suite.check("clippy, fuzz targets", workspace.cargo().args(clippy).args(fuzz).args(deny_warnings));
     let doc = ["doc", "--workspace", "--no-deps", "--document-private-items"];
     // These pages are for those who work on the code: a link to a private item is as good as any.
     let flags = "-D warnings -A rustdoc::private_intra_doc_links";
