@@ -136,7 +136,7 @@ fn play(
     stream.bytes += length;
     stream.last_ns = now_ns;
     stream.tail = [0; 8];
-    if step.unseen % 512 == 0 {
+    if step.unseen.is_multiple_of(512) {
         let known = bytes.len().min(8);
         stream.tail[8 - known..].copy_from_slice(&bytes[bytes.len() - known..]);
     }

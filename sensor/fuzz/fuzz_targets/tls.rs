@@ -7,9 +7,12 @@ use sensor::protocol::{
     ClientHello, Close, Connection, Direction, Endpoints, Handshakes, Head, ServerHello, Stream, Task,
 };
 
-/// An operation: bit 0 of the first byte says that it is a send, bit 1 that one more byte moved behind it; then how many
-/// bytes behind the seen ones were not, how many were (16 bits), and these.
-fn operation(bytes: &[u8]) -> Option<((u8, u8, &[u8]), &[u8])> {
+/// Flags, how many bytes were not seen, and those that were.
+type Operation<'a> = (u8, u8, &'a [u8]);
+
+/// An operation, and what is behind it: bit 0 of the first byte says that it is a send, bit 1 that one more byte moved
+/// behind it; then how many bytes behind the seen ones were not, how many were (16 bits), and these.
+fn operation(bytes: &[u8]) -> Option<(Operation<'_>, &[u8])> {
     let (&[flags, unseen, low, high], rest) = bytes.split_first_chunk()?;
     let (seen, rest) = rest.split_at(rest.len().min(u16::from_le_bytes([low, high]).into()));
     Some(((flags, unseen, seen), rest))
