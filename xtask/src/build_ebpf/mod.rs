@@ -1,5 +1,7 @@
 //! Builds the eBPF object and puts it where `sensor/build.rs` looks for it.
 
+mod dwarf;
+
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +9,6 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use object::build::elf::{Builder, SectionData};
 
 use crate::command;
 use crate::toolchain::{self, Toolchain};
@@ -63,29 +64,8 @@ fn build_with(workspace: &Workspace, toolchain: &Toolchain, features: &[&str], o
 
     let built = target.join(TARGET).join(PROFILE).join(PACKAGE);
     let bytes = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
-    let bytes = without_dwarf(&bytes).with_context(|| format!("{} is no object file", built.display()))?;
+    let bytes = dwarf::without(&bytes).with_context(|| format!("{} is no object file", built.display()))?;
     install(&bytes, object)
-}
-
-/// The object without DWARF, which is three quarters of it and would be in the sensor's memory: the kernel and the daemon
-/// read BTF. Cargo's own output keeps it.
-fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
-    let mut builder = Builder::read(object)?;
-    for section in &mut builder.sections {
-        section.delete |= section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
-    }
-    builder.delete_orphans();
-    // LLVM puts the names of sections among those of symbols.
-    if !builder.sections.iter().any(|section| matches!(section.data, SectionData::SectionString)) {
-        let section = builder.sections.add();
-        section.name = b".shstrtab".as_slice().into();
-        section.sh_type = object::elf::SHT_STRTAB;
-        section.sh_addralign = 1;
-        section.data = SectionData::SectionString;
-    }
-    let mut stripped = Vec::new();
-    builder.write(&mut stripped)?;
-    Ok(stripped)
 }
 
 /// The flags of every crate, core included: BTF needs each one's debug information.
@@ -133,28 +113,5 @@ mod tests {
         install(b"two", &to).unwrap();
         assert_eq!(fs::read(&to).unwrap(), b"two");
         assert_ne!(fs::metadata(&to).unwrap().modified().unwrap(), long_ago);
-    }
-    #[test]
-    fn dwarf_is_left_out_and_btf_is_not() {
-        use object::write::{Object, Relocation, SymbolSection};
-        use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind};
-
-        let mut whole = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
-        for name in [".text", ".BTF", ".debug_info"] {
-            let kind = if name == ".text" { SectionKind::Text } else { SectionKind::Debug };
-            let id = whole.add_section(Vec::new(), name.into(), kind);
-            whole.append_section_data(id, name.as_bytes().repeat(8).as_slice(), 8);
-            let symbol = whole.section_symbol(id);
-            assert_eq!(whole.symbol(symbol).section, SymbolSection::Section(id));
-            let flags = RelocationFlags::Elf { r_type: object::elf::R_BPF_64_64 };
-            whole.add_relocation(id, Relocation { offset: 0, symbol, addend: 0, flags }).unwrap();
-        }
-        let stripped = without_dwarf(&whole.write().unwrap()).unwrap();
-        let kept = Builder::read(stripped.as_slice()).unwrap();
-        let names: Vec<_> = kept.sections.iter().map(|section| section.name.to_string()).collect();
-        for name in [".text", ".BTF", ".rel.text", ".rel.BTF"] {
-            assert!(names.iter().any(|kept| kept == name), "{names:?} without {name}");
-        }
-        assert!(!names.iter().any(|kept| kept.contains("debug")), "{names:?}");
     }
 }
